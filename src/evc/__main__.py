@@ -1,0 +1,130 @@
+"""The command line: argv, environment, signals, the real clock, the exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import click
+import msgspec
+
+from evc.model.schema import custom_resource_definition
+from evc.options import OptionError, Options
+
+NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+class RealClock:
+    """The machine's clocks; `monotonic` goes on while the machine is suspended."""
+
+    def now(self) -> datetime:
+        """Return the wall clock, UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return CLOCK_BOOTTIME where there is one."""
+        clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+        return time.clock_gettime(clock)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="evc")
+def main() -> None:
+    """Scratch volumes that go away when the work is over: the EphemeralVolumeClaim operator."""
+
+
+@main.command()
+def crd() -> None:
+    """Print the CustomResourceDefinition, for kubectl apply -f -."""
+    sys.stdout.buffer.write(msgspec.yaml.encode(custom_resource_definition()))
+
+
+@main.command()
+@click.option(
+    "--kubeconfig", metavar="FILE", help="Default: $KUBECONFIG, the pod's, ~/.kube/config."
+)
+@click.option(
+    "-n",
+    "--namespace",
+    "namespaces",
+    multiple=True,
+    metavar="NAME",
+    help="Look after this namespace only; may be repeated. Default: all.",
+)
+@click.option(
+    "--metrics-bind-address",
+    default="0",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Where to serve /metrics, such as :8080; 0 for off.",
+)
+@click.option(
+    "--health-probe-bind-address",
+    default=":8081",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Where to serve /healthz and /readyz; 0 for off.",
+)
+@click.option(
+    "--workers", default=10, show_default=True, help="How many claims to reconcile at once."
+)
+@click.option("--leader-elect", is_flag=True, help="Act only while holding the lease.")
+@click.option(
+    "--leader-election-namespace",
+    metavar="NAME",
+    default=lambda: NAMESPACE_FILE.read_text().strip() if NAMESPACE_FILE.exists() else "",
+    help="Where the lease is. Default: the pod's namespace.",
+)
+@click.option(
+    "--log-format", type=click.Choice(["plain", "json"]), default="plain", show_default=True
+)
+def run(
+    kubeconfig: str | None,
+    namespaces: tuple[str, ...],
+    metrics_bind_address: str,
+    health_probe_bind_address: str,
+    workers: int,
+    leader_elect: bool,
+    leader_election_namespace: str,
+    log_format: Literal["plain", "json"],
+) -> None:
+    """Run the operator until SIGTERM or SIGINT."""
+    # Imported here so that `evc crd` and `evc --help` do not load the HTTP client.
+    from evc import app
+    from evc.serving import logs
+
+    try:
+        options = Options(
+            kubeconfig=kubeconfig,
+            namespaces=tuple(dict.fromkeys(namespaces)),
+            metrics_bind_address=metrics_bind_address,
+            health_probe_bind_address=health_probe_bind_address,
+            workers=workers,
+            leader_elect=leader_elect,
+            leader_election_namespace=leader_election_namespace,
+            log_format=log_format,
+        )
+    except OptionError as error:
+        raise click.UsageError(str(error)) from error
+    logs.configure(options.log_format)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        app.run(options, RealClock(), stop)
+    except app.StartError as error:
+        raise click.ClickException(str(error)) from error
+    finally:
+        sys.stderr.flush()
+    # Daemon threads may still wait for a silent watch; nothing they do matters now.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,293 @@
+"""The composition root: builds every part, wires them, and says what is wrong at the start."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from random import Random
+from typing import Any
+
+import structlog
+
+from evc.controller.apply import Apply
+from evc.controller.confirm import Confirm
+from evc.controller.events import Recorder
+from evc.controller.gather import NAMESPACE, Caches, OwnWrites
+from evc.controller.reconcile import Reconcile
+from evc.kube import config as kubeconfig
+from evc.kube.client import Client, ResourceWatcher
+from evc.kube.lease import Lock
+from evc.kube.resources import CLAIMS, JOBS, PODS, PVCS, Resource
+from evc.model.errors import ApiError, Forbidden, NotFound, Unauthorized, Unreachable
+from evc.model.evc import GROUP, OWNER_UID, PLURAL, EphemeralVolumeClaim
+from evc.model.meta import Key, T
+from evc.options import OFF, Options, host_and_port
+from evc.policy.mapping import Designations, keys_of_claim, keys_of_job, keys_of_pod
+from evc.runtime.backoff import Exponential
+from evc.runtime.controller import Controller
+from evc.runtime.election import Elector, Timing
+from evc.runtime.manager import LeadershipLost, Manager, NotSynced
+from evc.runtime.ports import Clock, Observer
+from evc.runtime.queue import Priority, RateLimitingQueue
+from evc.runtime.reflector import Reflector
+from evc.runtime.store import Store
+from evc.serving import health
+from evc.serving.http import HttpServer
+from evc.serving.logs import LogObserver
+from evc.serving.metrics import Metrics
+from evc.serving.observers import Broadcast
+
+CONTROLLER = "ephemeralvolumeclaim"
+LEASE = f"{CONTROLLER}.{GROUP}"
+SYNC_TIMEOUT = 120.0
+"""Seconds for the caches to fill; controller-runtime's CacheSyncTimeout."""
+GRACE_PERIOD = 8.0
+"""Seconds for a clean stop, inside the Deployment's terminationGracePeriodSeconds of 10."""
+ALL = ""
+"""The namespace that means every one."""
+
+_WATCHED: tuple[Resource[Any], ...] = (CLAIMS, PVCS, PODS, JOBS)
+
+log = structlog.get_logger("evc")
+
+
+class StartError(Exception):
+    """The operator cannot run; the message is one line that says what to do."""
+
+
+def run(options: Options, clock: Clock, stop: threading.Event) -> None:
+    """Run until ``stop`` is set; raises StartError for what the user must mend."""
+    metrics = Metrics(CONTROLLER, options.workers)
+    observer = Broadcast(metrics, LogObserver())
+    try:
+        config = kubeconfig.load(options.kubeconfig)
+        namespaces = options.namespaces or (ALL,)
+        client = Client(
+            config,
+            user_agent=f"evc/{version('evc')}",
+            # Every worker, every watch, the election and one to spare.
+            connections=options.workers + 4 * len(namespaces) + 2,
+            on_request=metrics.requested(config.host),
+        )
+        preflight(client, namespaces)
+        manager = build(options, client, namespaces, clock, metrics, observer)
+        log.info("Started operator", server=client.host, namespaces=options.namespaces or "all")
+        manager.run(stop)
+    except (kubeconfig.ConfigError, NotSynced, LeadershipLost) as error:
+        raise StartError(str(error)) from error
+    except OSError as error:
+        raise StartError(f"cannot serve: {error}; choose another --*-bind-address") from error
+    log.info("Stopped operator")
+
+
+def preflight(client: Client, namespaces: tuple[str, ...]) -> None:
+    """List one object of each type, so that what is missing is said at once and clearly."""
+    for namespace in namespaces:
+        for resource in _WATCHED:
+            try:
+                client.list(resource, namespace, limit=1)
+            except ApiError as error:
+                raise StartError(_advice(error, client, resource, namespace)) from error
+
+
+def _advice(error: ApiError, client: Client, resource: Resource[Any], namespace: str) -> str:
+    where = f"in namespace {namespace}" if namespace else "in all namespaces"
+    match error:
+        case Unreachable():
+            return f"{error}; is it running, and does --kubeconfig name the right cluster?"
+        case Unauthorized():
+            return f"the API server at {client.host} refuses these credentials: log in again"
+        case Forbidden():
+            return (
+                f"may not list {resource.plural} {where}: {error}; grant it (config/rbac),"
+                " or look after fewer namespaces with -n"
+            )
+        case NotFound() if resource is CLAIMS:
+            return (
+                f"the CustomResourceDefinition {PLURAL}.{GROUP} is not installed:"
+                " run 'evc crd | kubectl apply -f -'"
+            )
+        case _:
+            return f"cannot list {resource.plural} {where}: {error}"
+
+
+def build(
+    options: Options,
+    client: Client,
+    namespaces: tuple[str, ...],
+    clock: Clock,
+    metrics: Metrics,
+    observer: Observer,
+) -> Manager:
+    """Build and wire all parts; nothing runs yet."""
+    random = Random()
+    identity = f"{socket.gethostname()}_{os.getpid()}_{random.getrandbits(48):x}"
+    queue = RateLimitingQueue(CONTROLLER, Exponential(), clock=clock, observer=observer)
+    designations = Designations()
+    scopes = {
+        namespace: informers(client, namespace, queue, designations, observer, clock, random)
+        for namespace in namespaces
+    }
+    elector = _elector(options, client, identity, clock, observer, random)
+    may_destroy = elector.is_leader if elector is not None else lambda: True
+    reconcilers = {
+        namespace: _reconciler(client, scope.caches, identity, may_destroy, clock)
+        for namespace, scope in scopes.items()
+    }
+    metrics.measure_queue(
+        lambda: {str(priority.value): depth for priority, depth in queue.depth().items()},
+        queue.unfinished_seconds,
+        queue.longest_running_seconds,
+    )
+    reflectors = [reflector for scope in scopes.values() for reflector in scope.reflectors]
+    return Manager(
+        servers=list(_servers(options, reflectors, metrics)),
+        reflectors=reflectors,
+        elector=elector,
+        controllers=[
+            Controller(
+                CONTROLLER,
+                lambda key: reconcilers[key.namespace if ALL not in reconcilers else ALL](key),
+                queue,
+                workers=options.workers,
+                clock=clock,
+                observer=observer,
+            )
+        ],
+        sync_timeout=SYNC_TIMEOUT,
+        grace_period=GRACE_PERIOD,
+        clock=clock,
+        observer=observer,
+    )
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The caches of one namespace (or of all) and the reflectors that fill them."""
+
+    caches: Caches
+    reflectors: tuple[Reflector[Any], ...]
+
+
+def informers(
+    client: Client,
+    namespace: str,
+    queue: RateLimitingQueue,
+    designations: Designations,
+    observer: Observer,
+    clock: Clock,
+    random: Random,
+) -> Scope:
+    """Build the four informers of a namespace and what their changes enqueue."""
+    by_namespace: dict[str, Callable[[Any], tuple[str]]] = {
+        NAMESPACE: lambda item: (item.metadata.namespace,)
+    }
+    caches = Caches(Store({}), Store({}), Store(by_namespace), Store(by_namespace))
+
+    def enqueue(store: Store[Any], keys: set[Key]) -> None:
+        # What was there before we started can wait; what happens now cannot.
+        priority = Priority.NORMAL if store.synced else Priority.LOW
+        for key in keys:
+            if _concerns_us(caches, key):
+                queue.add(key, priority)
+
+    def claim_changed(old: EphemeralVolumeClaim | None, new: EphemeralVolumeClaim | None) -> None:
+        designations.change(old, new)
+        enqueue(caches.claims, {item.metadata.key for item in (old, new) if item is not None})
+
+    def changed(
+        store: Store[T], keys_of: Callable[[T], set[Key]], old: T | None, new: T | None
+    ) -> None:
+        # Both versions: a label that is taken off a pod concerns who selected it before.
+        enqueue(store, {key for item in (old, new) if item is not None for key in keys_of(item)})
+
+    def reflector(
+        resource: Resource[T], store: Store[T], on_change: Callable[[T | None, T | None], None]
+    ) -> Reflector[T]:
+        return Reflector(
+            resource.plural,
+            ResourceWatcher(client, resource, namespace),
+            store,
+            on_change=on_change,
+            on_synced=lambda: None,
+            observer=observer,
+            clock=clock,
+            random=random,
+        )
+
+    return Scope(
+        caches,
+        (
+            reflector(CLAIMS, caches.claims, claim_changed),
+            reflector(PVCS, caches.pvcs, partial(changed, caches.pvcs, keys_of_claim)),
+            reflector(
+                PODS,
+                caches.pods,
+                partial(changed, caches.pods, lambda pod: keys_of_pod(pod, designations)),
+            ),
+            reflector(
+                JOBS,
+                caches.jobs,
+                partial(changed, caches.jobs, lambda job: keys_of_job(job, designations)),
+            ),
+        ),
+    )
+
+
+def _concerns_us(caches: Caches, key: Key) -> bool:
+    """Whether there is anything to reconcile: most pods' volumes are nobody's here."""
+    if caches.claims.get(key) is not None:
+        return True
+    claim = caches.pvcs.get(key)
+    return claim is not None and OWNER_UID in claim.metadata.annotations
+
+
+def _reconciler(
+    client: Client,
+    caches: Caches,
+    identity: str,
+    may_destroy: Callable[[], bool],
+    clock: Clock,
+) -> Reconcile:
+    writes = OwnWrites(caches)
+    recorder = Recorder(client, identity, clock.now)
+    return Reconcile(
+        caches=caches,
+        writes=writes,
+        confirm=Confirm(client, caches),
+        apply=Apply(client, writes, recorder, may_destroy, clock.now),
+        now=clock.now,
+    )
+
+
+def _elector(
+    options: Options,
+    client: Client,
+    identity: str,
+    clock: Clock,
+    observer: Observer,
+    random: Random,
+) -> Elector | None:
+    if not options.leader_elect:
+        return None
+    lock = Lock(client, Key(options.leader_election_namespace, LEASE), identity)
+    return Elector(LEASE, lock, Timing(), clock=clock, observer=observer, random=random)
+
+
+def _servers(
+    options: Options, reflectors: list[Reflector[Any]], metrics: Metrics
+) -> Iterator[HttpServer]:
+    def missing() -> list[str]:
+        return [f"cache of {r.resource} is not synced" for r in reflectors if not r.store.synced]
+
+    for name, address, routes in (
+        ("health", options.health_probe_bind_address, health.routes(missing)),
+        ("metrics", options.metrics_bind_address, metrics.routes()),
+    ):
+        if address != OFF:
+            yield HttpServer(name, *host_and_port(address), routes)

@@ -1,0 +1,72 @@
+"""Events (events.k8s.io/v1): what a person would want explained, told once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+
+from evc.kube.client import Client
+from evc.kube.resources import EVENTS_PATH
+from evc.model.core import ObjectReference, PersistentVolumeClaim
+from evc.model.errors import ApiError
+from evc.model.evc import API_VERSION, KIND, EphemeralVolumeClaim
+from evc.policy.plan import Note
+
+CONTROLLER = "evc.dev/ephemeralvolumeclaim"
+NOTE_LIMIT = 1000
+"""Bytes; the API refuses notes of more than 1 kB."""
+
+log = structlog.get_logger(__name__)
+
+
+class Recorder:
+    """Writes Events; losing one is logged and never stops the work it tells of."""
+
+    def __init__(self, client: Client, instance: str, now: Callable[[], datetime]) -> None:
+        self._client = client
+        self._instance = instance
+        self._now = now
+
+    def record(
+        self,
+        note: Note,
+        evc: EphemeralVolumeClaim | None,
+        claim: PersistentVolumeClaim | None,
+    ) -> None:
+        """Record what happened to the object; the claim is named as related."""
+        if evc is None:
+            return
+        meta = evc.metadata
+        time = self._now()
+        body = {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {
+                # client-go's naming: the time makes it unique per object.
+                "name": f"{meta.name[:200]}.{int(time.timestamp() * 1e6):x}",
+                "namespace": meta.namespace,
+            },
+            "eventTime": time.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "reportingController": CONTROLLER,
+            "reportingInstance": self._instance[:128],
+            "type": note.type,
+            "reason": str(note.reason),
+            "action": note.action,
+            "note": note.text.encode()[:NOTE_LIMIT].decode(errors="ignore"),
+            "regarding": ObjectReference(API_VERSION, KIND, meta.namespace, meta.name, meta.uid),
+        }
+        if claim is not None:
+            body["related"] = ObjectReference(
+                "v1",
+                "PersistentVolumeClaim",
+                claim.metadata.namespace,
+                claim.metadata.name,
+                claim.metadata.uid,
+            )
+        log.info(note.text, reason=str(note.reason))
+        try:
+            self._client.post(EVENTS_PATH.format(namespace=meta.namespace), body)
+        except ApiError as error:
+            log.warning("Could not record event", reason=str(note.reason), error=str(error))

@@ -1,0 +1,41 @@
+"""The whole way: gather -> decide -> confirm -> decide again -> apply -> requeue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from evc.controller.apply import Apply
+from evc.controller.confirm import Confirm
+from evc.controller.gather import Caches, OwnWrites, gather
+from evc.model.meta import Key
+from evc.policy.decide import decide
+
+CATCH_UP_SECONDS = 1.0
+"""When to look again if the cache lags; the awaited event normally comes first."""
+
+
+@dataclass(frozen=True)
+class Reconcile:
+    """Makes one EphemeralVolumeClaim's world match it; see `evc.runtime.ports.Reconciler`."""
+
+    caches: Caches
+    writes: OwnWrites
+    confirm: Confirm
+    apply: Apply
+    now: Callable[[], datetime]
+
+    def __call__(self, key: Key) -> float | None:
+        """Return the seconds to the next deadline, or None."""
+        if not self.writes.visible(key):
+            return CATCH_UP_SECONDS
+        observed = gather(self.caches, key)
+        if observed is None:
+            return None
+        plan = decide(observed, self.now())
+        if plan.irreversible:
+            observed = self.confirm(key, observed)
+            plan = decide(observed, self.now())
+        self.apply(observed, plan)
+        return plan.requeue_after

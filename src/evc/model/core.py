@@ -1,0 +1,268 @@
+"""Kubernetes' own types, trimmed to the fields that decide about a claim's life."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from evc.model.meta import ObjectMeta, Record
+
+SUCCEEDED = "Succeeded"
+FAILED = "Failed"
+PVC_PROTECTION = "kubernetes.io/pvc-protection"
+
+
+class LabelSelectorRequirement(Record, frozen=True):
+    """metav1.LabelSelectorRequirement."""
+
+    key: str
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    values: tuple[str, ...] = ()
+
+
+class LabelSelector(Record, frozen=True):
+    """metav1.LabelSelector; every label and every expression must match."""
+
+    match_labels: dict[str, str] = {}
+    match_expressions: tuple[LabelSelectorRequirement, ...] = ()
+
+
+class ClaimSource(Record, frozen=True):
+    """The part of a pod volume that names a PersistentVolumeClaim."""
+
+    claim_name: str
+
+
+class Volume(Record, frozen=True):
+    """A pod volume; only those backed by a claim matter here."""
+
+    name: str
+    persistent_volume_claim: ClaimSource | None = None
+
+
+class ContainerRunning(Record, frozen=True):
+    """A container that runs now."""
+
+    started_at: datetime | None = None
+
+
+class ContainerTerminated(Record, frozen=True):
+    """A container that ended; times come from the kubelet."""
+
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class ContainerState(Record, frozen=True):
+    """Exactly one of running, terminated, or (left out here) waiting."""
+
+    running: ContainerRunning | None = None
+    terminated: ContainerTerminated | None = None
+
+
+class ContainerStatus(Record, frozen=True):
+    """How one container is, and how its previous run ended."""
+
+    state: ContainerState = ContainerState()
+    last_state: ContainerState = ContainerState()
+
+
+class PodSpec(Record, frozen=True):
+    """The volumes and the node (empty: not scheduled)."""
+
+    node_name: str = ""
+    volumes: tuple[Volume, ...] = ()
+
+
+class PodStatus(Record, frozen=True):
+    """Phase and container states, init containers apart."""
+
+    phase: str = "Pending"
+    container_statuses: tuple[ContainerStatus, ...] = ()
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
+
+
+class Pod(Record, frozen=True):
+    """v1 Pod."""
+
+    metadata: ObjectMeta
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+    @property
+    def terminal(self) -> bool:
+        """Succeeded or Failed: its containers will never run again."""
+        return self.status.phase in (SUCCEEDED, FAILED)
+
+    @property
+    def claim_names(self) -> tuple[str, ...]:
+        """Names of the PersistentVolumeClaims the pod references, scheduled or not."""
+        return tuple(
+            volume.persistent_volume_claim.claim_name
+            for volume in self.spec.volumes
+            if volume.persistent_volume_claim is not None
+        )
+
+
+class PodTemplateMeta(Record, frozen=True):
+    """Labels the pods made from a template will carry."""
+
+    labels: dict[str, str] = {}
+
+
+class PodTemplate(Record, frozen=True):
+    """v1 PodTemplateSpec."""
+
+    metadata: PodTemplateMeta = PodTemplateMeta()
+    spec: PodSpec = PodSpec()
+
+
+class JobSpec(Record, frozen=True):
+    """The pods a Job makes, and whether it is paused."""
+
+    template: PodTemplate = PodTemplate()
+    suspend: bool | None = None
+
+
+class JobCondition(Record, frozen=True):
+    """batch/v1 JobCondition (older than metav1.Condition: no observedGeneration)."""
+
+    type: str
+    status: str
+    reason: str = ""
+    last_transition_time: datetime | None = None
+
+
+class JobStatus(Record, frozen=True):
+    """Counts of pods and how the Job ended."""
+
+    active: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    start_time: datetime | None = None
+    completion_time: datetime | None = None
+    conditions: tuple[JobCondition, ...] = ()
+
+
+class Job(Record, frozen=True):
+    """batch/v1 Job."""
+
+    metadata: ObjectMeta
+    spec: JobSpec = JobSpec()
+    status: JobStatus = JobStatus()
+
+
+class ResourceList(Record, frozen=True):
+    """The one resource a volume has."""
+
+    storage: str = ""
+
+
+class ResourceRequirements(Record, frozen=True):
+    """What a claim asks for."""
+
+    requests: ResourceList = ResourceList()
+
+
+class ClaimSpec(Record, frozen=True):
+    """v1 PersistentVolumeClaimSpec as the API server stored it."""
+
+    volume_name: str = ""
+    storage_class_name: str | None = None
+    resources: ResourceRequirements = ResourceRequirements()
+
+
+class ClaimStatus(Record, frozen=True):
+    """Phase (Pending, Bound, Lost) and real size."""
+
+    phase: str = "Pending"
+    capacity: ResourceList = ResourceList()
+
+
+class PersistentVolumeClaim(Record, frozen=True):
+    """v1 PersistentVolumeClaim."""
+
+    metadata: ObjectMeta
+    spec: ClaimSpec = ClaimSpec()
+    status: ClaimStatus = ClaimStatus()
+
+
+class CSISource(Record, frozen=True):
+    """How a CSI driver knows a volume."""
+
+    driver: str
+    volume_handle: str
+
+
+class VolumeSpec(Record, frozen=True):
+    """The source of a PersistentVolume, if it is a CSI one."""
+
+    csi: CSISource | None = None
+
+
+class PersistentVolume(Record, frozen=True):
+    """v1 PersistentVolume."""
+
+    metadata: ObjectMeta
+    spec: VolumeSpec = VolumeSpec()
+
+
+class AttachmentSource(Record, frozen=True):
+    """Which volume is attached."""
+
+    persistent_volume_name: str = ""
+
+
+class AttachmentSpec(Record, frozen=True):
+    """Where it is attached."""
+
+    node_name: str
+    source: AttachmentSource
+
+
+class VolumeAttachment(Record, frozen=True):
+    """storage.k8s.io/v1 VolumeAttachment."""
+
+    metadata: ObjectMeta
+    spec: AttachmentSpec
+
+
+class NodeStatus(Record, frozen=True):
+    """``volumes_in_use``: unique volume names the kubelet may have mounted."""
+
+    volumes_in_use: tuple[str, ...] = ()
+
+
+class Node(Record, frozen=True):
+    """v1 Node."""
+
+    metadata: ObjectMeta
+    status: NodeStatus = NodeStatus()
+
+
+class LeaseSpec(Record, frozen=True):
+    """coordination.k8s.io/v1 LeaseSpec: who leads, since when, until when."""
+
+    holder_identity: str = ""
+    lease_duration_seconds: int = 0
+    acquire_time: datetime | None = None
+    renew_time: datetime | None = None
+    lease_transitions: int = 0
+
+
+class Lease(Record, frozen=True):
+    """coordination.k8s.io/v1 Lease."""
+
+    metadata: ObjectMeta
+    spec: LeaseSpec = LeaseSpec()
+
+
+class ObjectReference(Record, frozen=True):
+    """v1 ObjectReference, what an Event is about."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str = ""
+    resource_version: str = ""

@@ -1,0 +1,55 @@
+"""The command line's values, checked against each other once and frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+OFF = "0"
+"""A bind address that means: do not serve (controller-runtime's convention)."""
+
+
+class OptionError(ValueError):
+    """A value that cannot work; the message names the flag and what to write instead."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How one operator process runs."""
+
+    kubeconfig: str | None
+    namespaces: tuple[str, ...]
+    """Namespaces to look after; empty: all of them."""
+    metrics_bind_address: str
+    health_probe_bind_address: str
+    workers: int
+    leader_elect: bool
+    leader_election_namespace: str
+    log_format: Literal["plain", "json"]
+
+    def __post_init__(self) -> None:
+        """Raise OptionError for what cannot work."""
+        if not 1 <= self.workers <= 100:
+            raise OptionError(f"--workers must be between 1 and 100, not {self.workers}")
+        for flag, address in (
+            ("--metrics-bind-address", self.metrics_bind_address),
+            ("--health-probe-bind-address", self.health_probe_bind_address),
+        ):
+            if address != OFF:
+                _checked(flag, address)
+        if self.leader_elect and not self.leader_election_namespace:
+            raise OptionError(
+                "--leader-elect needs --leader-election-namespace when not run in a cluster"
+            )
+
+
+def _checked(flag: str, address: str) -> tuple[str, int]:
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise OptionError(f"{flag} must look like :8081 or 127.0.0.1:8081, or 0 for off: {address}")
+    return host.strip("[]"), int(port)
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Return a checked bind address as (host, port); an empty host means every interface."""
+    return _checked("bind address", address)

@@ -1,0 +1,101 @@
+"""Gate 5: letting go of a deleted claim that only completed pods still pin.
+
+Kubernetes keeps a deleted PersistentVolumeClaim Terminating as long as a pod object
+references it, also a completed one (kubernetes#120756).  A terminal phase is not an
+unmount (kubernetes#65552, PR 123320), so kubernetes.io/pvc-protection is removed only
+when nothing can have the volume mounted any more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from evc.model.core import PVC_PROTECTION, PersistentVolumeClaim, Pod
+from evc.policy.deadline import SETTLE, seconds_until
+from evc.policy.observed import Observed
+from evc.policy.plan import Action, DeletePod, ReleaseClaim
+from evc.policy.usage import containers_ended, designated, last_finish
+
+RECHECK_SECONDS = 5.0
+"""How often to look again at attachments, which are not watched."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What to do about a Terminating claim now, and what it waits for, in words."""
+
+    message: str
+    actions: tuple[Action, ...] = ()
+    pinned_by: tuple[str, ...] = ()
+    """Who keeps it, if that will not change by itself in a moment."""
+    requeue_after: float | None = None
+
+
+def release(
+    observed: Observed, claim: PersistentVolumeClaim, completed_pods: str, now: datetime
+) -> Step:
+    """Return the next step for a claim that has a deletionTimestamp."""
+    if PVC_PROTECTION not in claim.metadata.finalizers:
+        others = ", ".join(claim.metadata.finalizers) or "none"
+        return Step(f"waiting for the claim to go; finalizers left: {others}")
+    pods = [pod for pod in observed.pods if claim.metadata.name in pod.claim_names]
+    names = tuple(f"Pod/{pod.metadata.name}" for pod in pods)
+    running = [f"Pod/{pod.metadata.name}" for pod in pods if not containers_ended(pod)]
+    if running:
+        return Step(f"waiting for {_some(running)} to end", pinned_by=tuple(running))
+    if not pods:
+        return Step("waiting for Kubernetes' own PVC protection to let go")
+    if completed_pods == "Wait":
+        return Step(
+            f"kept by completed pods ({_some(names)}) and completedPods is Wait: delete them",
+            pinned_by=names,
+        )
+    if completed_pods == "Delete" and observed.evc is not None:
+        doomed = [pod for pod in pods if designated(pod, observed.evc)]
+        return Step(
+            f"deleting completed pods: {_some(names)}",
+            tuple(DeletePod(pod) for pod in doomed if not pod.metadata.deleting),
+        )
+    return _unprotect(observed, claim, pods, names, now)
+
+
+def _unprotect(
+    observed: Observed,
+    claim: PersistentVolumeClaim,
+    pods: list[Pod],
+    names: tuple[str, ...],
+    now: datetime,
+) -> Step:
+    settled = max(_end(pod) for pod in pods) + SETTLE
+    if settled > now:
+        return Step(
+            "the last container ended a moment ago: leaving time to unmount",
+            requeue_after=seconds_until(settled, now),
+        )
+    if observed.live and observed.mounted_by is None:
+        return Step(
+            "attachments, nodes or volumes may not be read, so completed pods are not released:"
+            f" delete {_some(names)} or grant the release rights",
+            pinned_by=names,
+            requeue_after=60.0,
+        )
+    if observed.live and observed.mounted_by:
+        return Step(
+            f"may still be mounted: {_some(observed.mounted_by)}",
+            pinned_by=names,
+            requeue_after=RECHECK_SECONDS,
+        )
+    return Step(f"released from completed pods: {_some(names)}", (ReleaseClaim(claim),))
+
+
+def _end(pod: Pod) -> datetime:
+    """Return when the pod's last container ended; creation if it never had one."""
+    end = last_finish(pod) or pod.metadata.creation_timestamp
+    assert end is not None  # every stored object has a creation time
+    return end
+
+
+def _some(names: list[str] | tuple[str, ...], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,84 @@
+"""The parts of a status, each a function of the facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from evc.model.core import PersistentVolumeClaim
+from evc.model.evc import ClaimReference, EphemeralVolumeClaim, HeldBy
+from evc.model.meta import Condition
+from evc.policy.reasons import FINISHED, READY, RECONCILING, STALLED, USED, Reason
+from evc.policy.usage import NAMES_SHOWN, Hold
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The answer to "how is it?", from which all conditions follow.
+
+    kstatus reads Stalled and Reconciling before Ready, so all are written from the
+    first visit on: a custom resource without Ready would count as done.
+    """
+
+    reason: Reason
+    message: str
+    ready: bool = False
+    reconciling: bool = False
+    stalled: bool = False
+    finished: bool = False
+
+
+def conditions(
+    evc: EphemeralVolumeClaim, summary: Summary, used: bool, now: datetime
+) -> tuple[Condition, ...]:
+    """Return the five conditions; lastTransitionTime moves only with the status."""
+    reason, message = summary.reason.value, summary.message
+    wanted = (
+        (READY, summary.ready, reason, message),
+        (
+            USED,
+            used,
+            "PodStarted" if used else "NotStarted",
+            "a container of a designated pod started" if used else "no designated pod started yet",
+        ),
+        (
+            FINISHED,
+            summary.finished,
+            reason if summary.finished else "NotFinished",
+            message if summary.finished else "",
+        ),
+        (RECONCILING, summary.reconciling, reason, message if summary.reconciling else ""),
+        (STALLED, summary.stalled, reason, message if summary.stalled else ""),
+    )
+    return tuple(_condition(evc, kind, on, why, text, now) for kind, on, why, text in wanted)
+
+
+def _condition(
+    evc: EphemeralVolumeClaim, kind: str, on: bool, reason: str, message: str, now: datetime
+) -> Condition:
+    status = "True" if on else "False"
+    old = evc.status.condition(kind)
+    since = old.last_transition_time if old is not None and old.status == status else now
+    return Condition(kind, status, reason, message[:1024], since, evc.metadata.generation)
+
+
+def claim_reference(
+    claim: PersistentVolumeClaim | None, known: ClaimReference | None
+) -> ClaimReference | None:
+    """Return what is known of our claim; the last known facts once it is gone."""
+    if claim is None:
+        return known
+    return ClaimReference(
+        name=claim.metadata.name,
+        uid=claim.metadata.uid,
+        volume_name=claim.spec.volume_name or None,
+        capacity=claim.status.capacity.storage or claim.spec.resources.requests.storage or None,
+        storage_class_name=claim.spec.storage_class_name,
+    )
+
+
+def held_by(holds: Iterable[Hold]) -> HeldBy | None:
+    """Return the short form of the holds, sorted so that equal worlds give equal status."""
+    names = sorted(hold.name for hold in holds)
+    return HeldBy(len(names), tuple(names[:NAMES_SHOWN])) if names else None

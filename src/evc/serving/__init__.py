@@ -1,0 +1,1 @@
+"""What people and machines look at: metrics, probes, logs. Observers of the runtime."""
