@@ -1,0 +1,284 @@
+"""A namespace of a real cluster, an operator process that looks after it, and a judge.
+
+Nothing here knows which cluster it is: it has a kubeconfig and asks the API server.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+from kubernetes.client import ApiClient, Configuration
+from kubernetes.config import load_kube_config
+
+Json = dict[str, Any]
+Found = TypeVar("Found")
+
+PATIENCE = 30.0
+"""Seconds to wait for what must happen."""
+
+PATHS = {
+    "evc": "/apis/evc.dev/v1alpha1/namespaces/{ns}/ephemeralvolumeclaims",
+    "pvc": "/api/v1/namespaces/{ns}/persistentvolumeclaims",
+    "pod": "/api/v1/namespaces/{ns}/pods",
+    "job": "/apis/batch/v1/namespaces/{ns}/jobs",
+    "event": "/apis/events.k8s.io/v1/namespaces/{ns}/events",
+    "pv": "/api/v1/persistentvolumes",
+    "namespace": "/api/v1/namespaces",
+}
+
+
+def eventually(found: Callable[[], Found | None], what: str, seconds: float = PATIENCE) -> Found:
+    """Return the first truthy answer; fail when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = found()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.05)
+
+
+def when(text: str) -> datetime:
+    """Read a time of the API."""
+    return datetime.fromisoformat(text)
+
+
+class Scenario:
+    """One namespace, with verbs that read as in a story."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        config = Configuration()
+        load_kube_config(config_file=str(kubeconfig), client_configuration=config)
+        self._api = ApiClient(config)
+        self._host = config.host
+        self.kubeconfig = kubeconfig
+        self.namespace = f"t-{uuid.uuid4().hex[:8]}"
+        self.create("namespace", {"metadata": {"name": self.namespace}})
+        self.eventually_service_account()
+
+    def call(self, method: str, path: str, body: Any = None, kind: str = "") -> Json:
+        """Send one request; returns {} for 404, raises for other refusals."""
+        headers = {"Accept": "application/json", "Content-Type": kind or "application/json"}
+        response = self._api.rest_client.pool_manager.request(
+            method,
+            self._host + path,
+            headers=headers,
+            body=None if body is None else json.dumps(body).encode(),
+            retries=False,
+        )
+        answer: Json = json.loads(response.data)
+        if response.status == 404:
+            return {}
+        if response.status >= 300:
+            raise Refused(answer["message"])
+        return answer
+
+    def path(self, kind: str, name: str = "") -> str:
+        """The URL path of a collection or an object of this namespace."""
+        return PATHS[kind].format(ns=self.namespace) + (f"/{name}" if name else "")
+
+    def get(self, kind: str, name: str) -> Json:
+        """The object, {} if there is none."""
+        return self.call("GET", self.path(kind, name))
+
+    def items(self, kind: str, **query: str) -> list[Json]:
+        """All objects of a kind."""
+        path = self.path(kind) + (f"?{urlencode(query)}" if query else "")
+        items: list[Json] = self.call("GET", path)["items"]
+        return items
+
+    def create(self, kind: str, manifest: Json) -> Json:
+        """Create an object."""
+        return self.call("POST", self.path(kind), manifest)
+
+    def delete(self, kind: str, name: str, **options: Any) -> None:
+        """Delete an object, dependents in the background."""
+        self.call("DELETE", self.path(kind, name), {"propagationPolicy": "Background"} | options)
+
+    def patch(self, kind: str, name: str, change: Json) -> Json:
+        """Merge a change into an object."""
+        return self.call("PATCH", self.path(kind, name), change, "application/merge-patch+json")
+
+    def eventually_service_account(self) -> None:
+        """Wait until pods may be created."""
+        path = f"/api/v1/namespaces/{self.namespace}/serviceaccounts/default"
+        eventually(lambda: self.call("GET", path), "the namespace has its service account")
+
+    def reason(self, name: str) -> str:
+        """The STATUS column of a claim, "" before the first status."""
+        return condition(self.get("evc", name), "Ready").get("reason", "")
+
+    def until_reason(self, name: str, *reasons: str) -> Json:
+        """Wait until the claim is in one of these stages; return it."""
+        eventually(lambda: self.reason(name) in reasons, f"{name} becomes {reasons}")
+        return self.get("evc", name)
+
+    def until_gone(self, kind: str, name: str, seconds: float = PATIENCE) -> None:
+        """Wait until the object is no longer there."""
+        eventually(lambda: not self.get(kind, name), f"{kind} {name} is gone", seconds)
+
+    def until_bound(self, name: str) -> Json:
+        """Wait until the volume is there; return its PersistentVolumeClaim."""
+        return eventually(
+            lambda: claim if phase(claim := self.get("pvc", name)) == "Bound" else None,
+            f"pvc {name} is Bound",
+        )
+
+    def until_phase(self, name: str, wanted: str) -> Json:
+        """Wait until the pod is in that phase; return it."""
+        return eventually(
+            lambda: pod if phase(pod := self.get("pod", name)) == wanted else None,
+            f"pod {name} is {wanted}",
+        )
+
+    def stays(self, kind: str, name: str, seconds: float) -> None:
+        """Fail if the object goes or is being deleted within that time."""
+        deadline = time.monotonic() + seconds
+        uid = self.get(kind, name)["metadata"]["uid"]
+        while time.monotonic() < deadline:
+            meta = self.get(kind, name).get("metadata", {})
+            assert meta.get("uid") == uid, f"{kind} {name} did not stay"
+            assert "deletionTimestamp" not in meta, f"{kind} {name} was deleted"
+            time.sleep(0.1)
+
+    def notes(self, name: str) -> dict[str, str]:
+        """Reason -> text of the events about a claim."""
+        return {
+            event["reason"]: event["note"]
+            for event in self.items("event")
+            if event["regarding"]["name"] == name
+            and event["regarding"]["kind"] == "EphemeralVolumeClaim"
+        }
+
+
+class Refused(AssertionError):
+    """The API server refused; the message is its own."""
+
+
+def phase(item: Json) -> str:
+    """The phase of a pod or a claim."""
+    return str(item.get("status", {}).get("phase", ""))
+
+
+def condition(item: Json, kind: str) -> Json:
+    """One condition of an object, {} if absent."""
+    conditions: list[Json] = item.get("status", {}).get("conditions", [])
+    return next((c for c in conditions if c["type"] == kind), {})
+
+
+class Audit:
+    """The judge: what the API server says it was asked, and by whom."""
+
+    def __init__(self, log: Path, user: str) -> None:
+        self._log = log
+        self._user = user
+
+    def writes(self, namespace: str, resource: str, verb: str) -> list[Json]:
+        """The operator's accepted requests of a verb on a resource of a namespace."""
+        return [
+            event
+            for event in self._events()
+            if event["user"]["username"] == self._user
+            and event["verb"] == verb
+            and event.get("objectRef", {}).get("resource") == resource
+            and event["objectRef"].get("namespace") == namespace
+            and event["responseStatus"]["code"] < 300
+        ]
+
+    def _events(self) -> Iterator[Json]:
+        for line in self._log.read_bytes().splitlines(keepends=True):
+            if line.endswith(b"\n"):
+                yield json.loads(line)
+
+
+class Operator:
+    """One `evc run` process."""
+
+    def __init__(self, kubeconfig: Path, log: Path, *args: str) -> None:
+        self.log = log
+        self.probes, self.metrics = free_port(), free_port()
+        self._command = [
+            *(sys.executable, "-m", "evc", "run", f"--kubeconfig={kubeconfig}"),
+            f"--health-probe-bind-address=127.0.0.1:{self.probes}",
+            f"--metrics-bind-address=127.0.0.1:{self.metrics}",
+            *args,
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        eventually(self._ready, "the operator is ready")
+
+    def stop(self) -> float:
+        """Ask it to stop; return the seconds that took. It must say that all went well."""
+        assert self._process is not None
+        began = time.monotonic()
+        self._process.send_signal(signal.SIGTERM)
+        assert self._process.wait(timeout=15) == 0, self.log.read_text()
+        self._process = None
+        return time.monotonic() - began
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
+    def close(self) -> None:
+        """Stop it if it runs, and fail if it met a bug."""
+        if self._process is not None:
+            self.stop()
+        assert "Traceback" not in self.log.read_text(), self.log.read_text()
+
+    def fetch(self, port: int, path: str) -> tuple[int, str]:
+        """GET a page of its own."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def _ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self.log.read_text()
+        try:
+            return self.fetch(self.probes, "/readyz")[0] == 200
+        except OSError:
+            return False
+
+
+def free_port() -> int:
+    """A loopback port nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def evc_cli(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "evc", *args],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | (env or {}),
+    )

@@ -1,0 +1,69 @@
+"""What the operator must still know after it was away."""
+
+from __future__ import annotations
+
+from e2e import manifests
+from e2e.scenario import Audit, Operator, Scenario, condition, eventually
+
+
+def test_a_jobs_pods_ran_finished_and_vanished_while_the_operator_was_down(
+    scenario: Scenario, operator: Operator
+) -> None:
+    scenario.create("evc", manifests.claim("scratch", ttlSecondsAfterFinished=60))
+    scenario.until_bound("scratch")
+    operator.kill()
+    scenario.create("job", manifests.job("crunch", "scratch", complete_after="200ms"))
+    eventually(
+        lambda: condition(scenario.get("job", "crunch"), "Complete"), "the Job is complete"
+    )
+    for pod in scenario.items("pod"):
+        scenario.delete("pod", pod["metadata"]["name"], gracePeriodSeconds=0)
+    eventually(lambda: not scenario.items("pod"), "the pods are gone")
+    ended = scenario.get("job", "crunch")["status"]["completionTime"]
+    operator.start()
+    claim = scenario.until_reason("scratch", "Deleted")
+    assert claim["status"]["finishedTime"] == ended
+    assert claim["status"]["outcome"] == "Succeeded"
+    assert condition(claim, "Used")["status"] == "True"
+    assert not scenario.get("pvc", "scratch")
+
+
+def test_a_bare_pod_vanished_while_the_operator_was_down(
+    scenario: Scenario, operator: Operator
+) -> None:
+    scenario.create("evc", manifests.claim("scratch", ttlSecondsAfterFinished=60))
+    scenario.until_bound("scratch")
+    scenario.create("pod", manifests.pod("worker", "scratch"))
+    scenario.until_reason("scratch", "InUse")
+    operator.kill()
+    scenario.delete("pod", "worker", gracePeriodSeconds=0)
+    scenario.until_gone("pod", "worker")
+    operator.start()
+    claim = scenario.until_reason("scratch", "Deleted")
+    # Nobody saw how it ended, so nothing proves that it succeeded.
+    assert claim["status"]["outcome"] == "Failed"
+
+
+def test_a_restart_with_settled_claims_writes_nothing(
+    scenario: Scenario, operator: Operator, audit: Audit
+) -> None:
+    for name in ("one", "two", "three"):
+        scenario.create("evc", manifests.claim(name))
+        scenario.until_bound(name)
+    scenario.create("pod", manifests.pod("worker", "two"))
+    scenario.until_reason("two", "InUse")
+
+    def versions() -> list[str]:
+        return [item["metadata"]["resourceVersion"] for item in scenario.items("evc")]
+
+    eventually(
+        lambda: all(item["status"]["claim"].get("volumeName") for item in scenario.items("evc")),
+        "every claim knows its volume",
+    )
+    operator.stop()
+    before = versions()
+    operator.start()
+    scenario.create("evc", manifests.claim("four"))
+    scenario.until_reason("four", "Waiting")
+    after = [i["metadata"] for i in scenario.items("evc") if i["metadata"]["name"] != "four"]
+    assert [meta["resourceVersion"] for meta in after] == before
