@@ -1,0 +1,1 @@
+"""Unit tests of `evc.runtime`: virtual time, no socket, no sleep."""

@@ -1,0 +1,302 @@
+"""The promises at the top of `evc.runtime.reflector`, kept against a server that misbehaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evc.model.core import Pod
+from evc.runtime.reflector import Reflector
+from evc.runtime.store import Store
+from evc.runtime.watcher import MAX_DELAY, MIN_DELAY
+
+from .fakes import (
+    FAULTS,
+    FakeClock,
+    FakeServer,
+    NotRandom,
+    RecordingObserver,
+    VirtualStop,
+    key,
+)
+
+
+class Room:
+    """A reflector with its store, a scripted server, and what the handlers were told."""
+
+    def __init__(self, *script: str, end: float = float("inf")) -> None:
+        self.clock = FakeClock()
+        self.stop = VirtualStop(self.clock, end)
+        self.server = FakeServer([*script], self.clock, self.stop)
+        self.store: Store[Pod] = Store({"phase": lambda item: [item.status.phase]})
+        self.observer = RecordingObserver()
+        self.told: list[tuple[str, Any, Any]] = []
+        self.handle: Callable[[Pod | None, Pod | None], None] = lambda old, new: None
+        self.reflector = Reflector(
+            "pods",
+            self.server,
+            self.store,
+            on_change=self._on_change,
+            on_synced=lambda: self.told.append(("synced", None, None)),
+            observer=self.observer,
+            clock=self.clock,
+            random=NotRandom(),  # type: ignore[arg-type]
+        )
+
+    def _on_change(self, old: Pod | None, new: Pod | None) -> None:
+        self.told.append(("change", old, new))
+        self.handle(old, new)
+
+    def run(self) -> Room:
+        self.reflector.run(self.stop)
+        return self
+
+    def opened(self) -> list[float]:
+        return [request[1] for request in self.server.requests]
+
+    def verbs(self) -> list[str]:
+        return [
+            "stream" if request[0] == "watch" and request[3] else request[0]
+            for request in self.server.requests
+        ]
+
+
+def names(store: Store[Pod]) -> list[str]:
+    return [item.metadata.name for item in store.list()]
+
+
+WORDS = ["serve"] * 4 + ["bookmark", "repeat", "replay", "close", *FAULTS]
+CHANGES = [f"{verb}-{n}" for verb in ("add", "change", "delete", "recreate") for n in "abcde"]
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.sampled_from(WORDS) | st.sampled_from(CHANGES), max_size=60))
+def test_the_cache_ends_equal_to_the_servers_truth(script: list[str]) -> None:
+    """And on the way it always equals the truth at the revision it claims to have."""
+    room = Room(*script)
+
+    def cache_is_a_moment_of_the_past(old: Pod | None, new: Pod | None) -> None:
+        moment = room.server.past[int(room.store.resource_version)]
+        cached = {item.metadata.key: item for item in room.store.list()}
+        assert moment == cached
+
+    room.handle = cache_is_a_moment_of_the_past
+    room.run()
+    assert room.observer.heard("handler_failed") == []
+    assert {p.metadata.key: p for p in room.store.list()} == room.server.pods
+    assert room.store.resource_version == str(room.server.revision)
+    assert room.store.synced
+    mirror: dict[Any, Pod] = {}
+    for what, old, new in room.told:
+        if what == "change":
+            assert old is None or mirror.pop(old.metadata.key) == old, "changes chain up"
+            if new is not None:
+                mirror[new.metadata.key] = new
+    assert mirror == room.server.pods, "the handlers know what the store knows"
+
+
+def test_the_old_cache_stays_readable_until_a_list_is_complete() -> None:
+    room = Room("refuse", "add-a", "add-b", "add-c", "serve", "serve", "serve", "gone", "add-d")
+    seen: list[list[str]] = []
+    answer = room.server.list
+
+    def spied(**request: Any) -> Any:
+        seen.append(names(room.store))
+        return answer(**request)
+
+    room.server.list = spied  # type: ignore[method-assign]
+    room.run()
+    assert seen == [[], [], ["a", "b", "c"], ["a", "b", "c"]]
+    assert names(room.store) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("fault", ["cut", "gone", "busy", "broken", "garbage"])
+def test_missing_from_a_partial_list_is_not_gone(fault: str) -> None:
+    setup = ["refuse", "add-a", "add-b", "add-c", "serve", "serve", "serve"]
+    room = Room(*setup, "gone", "serve", fault, "cut", "cut").run()
+    assert ("change", room.server.pods[key("c")], None) not in room.told
+    assert [what for what, _, _ in room.told].count("change") == 3, "nothing was announced twice"
+    assert names(room.store) == ["a", "b", "c"]
+
+
+def test_never_hot_when_every_watch_is_closed_at_once() -> None:
+    room = Room(*["close"] * 5000, end=3600).run()
+    gaps = [b - a for a, b in zip(room.opened(), room.opened()[1:], strict=False)]
+    # The first gap is none: a stream that ends makes one immediate page instead.
+    assert min(gaps[2:]) >= MIN_DELAY
+    assert len(gaps) <= 3600 / MAX_DELAY + 10
+    assert max(gaps) == pytest.approx(MAX_DELAY)
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, "close"])
+def test_never_hot_when_every_request_fails(fault: str) -> None:
+    room = Room(*[fault] * 5000, end=3600).run()
+    times = room.opened()
+    for start in times:
+        assert sum(start <= other < start + MIN_DELAY for other in times) <= 2, (
+            "at most the one immediate page after the refused stream"
+        )
+    assert len(times) <= 3600 / MAX_DELAY + 12
+
+
+def test_a_watch_that_lived_long_is_reopened_after_the_shortest_delay() -> None:
+    room = Room()
+    plain = room.server._stream
+
+    def long_lived(version: str, initial: bool) -> Any:
+        if initial:
+            yield from (event for event in plain(version, True) if event.type == "BOOKMARK")
+            room.stop.clear()
+        room.clock.advance(MAX_DELAY)
+
+    room.stop.end = room.clock.time + 400
+    room.server._stream = long_lived  # type: ignore[method-assign]
+    room.run()
+    gaps = [b - a for a, b in zip(room.opened(), room.opened()[1:], strict=False)]
+    assert gaps == pytest.approx([MAX_DELAY + MIN_DELAY] * len(gaps))
+    assert len(gaps) > 10
+
+
+def test_a_closed_watch_resumes_after_the_last_revision_seen() -> None:
+    room = Room("add-a", "serve", "serve", "serve", "close", "serve", "add-b", "serve", "cut")
+    room.run()
+    watched = [request[2:] for request in room.server.requests]
+    assert watched == [("", True), ("11", False), ("12", False)]
+    assert room.verbs().count("list") == 0
+
+
+def test_a_bookmark_moves_the_resume_point_and_what_counts_as_seen() -> None:
+    room = Room("serve", "bookmark", "close")
+    room.server.revision = 77
+    room.server.past[77] = {}
+    room.run()
+    assert room.server.requests[1][2:] == ("77", False)
+    assert room.store.has_seen("77")
+
+
+@pytest.mark.parametrize(
+    ("script", "verbs"),
+    [
+        (["serve", "gone"], ["stream", "stream"]),
+        (["gone"], ["stream", "stream"]),
+        (["refuse", "serve", "gone"], ["stream", "list", "watch", "list", "watch"]),
+        (["refuse", "serve", "serve", "gone"], ["stream", "list", "watch", "list", "watch"]),
+        (["refuse", "add-a", "add-b", "add-c", "serve", "gone"],
+         ["stream", "list", "list", "list", "list", "watch"]),
+    ],
+    ids=["in a watch", "in a streaming list", "opening a watch", "in a watch, paged",
+         "between two pages"],
+)  # fmt: skip
+def test_410_lists_again_from_scratch(script: list[str], verbs: list[str]) -> None:
+    room = Room(*script).run()
+    assert room.verbs() == verbs
+    assert all(r[3] == "" for r in room.server.requests[-3:-2] if r[0] == "list")
+
+
+def test_a_server_without_streaming_lists_is_paged_and_not_asked_again() -> None:
+    room = Room("refuse", "serve", "serve", "gone", "serve", "serve", "gone").run()
+    assert room.verbs() == ["stream", "list", "watch", "list", "watch", "list", "watch"]
+    assert room.observer.heard("streaming_refused") == [("pods",)]
+    assert room.server.requests[1][2] == 500, "the page size"
+
+
+def test_retry_after_is_a_minimum() -> None:
+    room = Room("busy").run()
+    assert room.opened()[1] - room.opened()[0] == 7.0
+    assert room.observer.heard("watch_failed") == [("pods", FAULTS["busy"], 7.0)]
+
+
+def test_the_past_is_refused() -> None:
+    """A stale API server answers the relist: its answer is not believed."""
+    room = Room("add-a", "add-b", "serve", "serve", "serve", "serve", "delete-a", "serve", "gone")
+    now, stale = room.server._stream, []
+
+    def second_is_stale(version: str, initial: bool) -> Any:
+        if initial and room.store.synced and not stale:
+            stale.append(1)
+            yield from [room.server.history[0], room.server.history[1]]
+            yield type(room.server.history[0])("BOOKMARK", "12", None, True)
+        else:
+            yield from now(version, initial)
+
+    room.server._stream = second_is_stale  # type: ignore[method-assign]
+    room.run()
+    assert stale
+    assert names(room.store) == ["b"]
+    assert [k for what, old, new in room.told if what == "change" and old is None
+            for k in [new.metadata.name]] == ["a", "b"], "a was not brought back"  # fmt: skip
+
+
+def test_handlers_are_told_after_the_store_changed_and_one_that_raises_stops_nothing() -> None:
+    room = Room("add-a", "serve", "serve", "change-a", "serve", "delete-a", "serve")
+    found: list[bool] = []
+
+    def failing(old: Pod | None, new: Pod | None) -> None:
+        found.append(room.store.get(key("a")) is new)
+        raise RecursionError
+
+    room.handle = failing
+    room.run()
+    assert found == [True, True, True]
+    failures = room.observer.heard("handler_failed")
+    assert [type(error) for _, error in failures] == [RecursionError] * 3
+
+
+def test_handlers_can_tell_start_up_objects_from_live_ones_by_synced() -> None:
+    room = Room("add-a", "serve", "serve", "add-b", "serve")
+    live: list[bool] = []
+    room.handle = lambda old, new: live.append(room.store.synced)
+    room.run()
+    assert live == [False, True]
+    assert [what for what, _, _ in room.told] == ["change", "synced", "change"]
+    assert room.observer.heard("synced") == [("pods", 1)]
+
+
+def test_the_last_error_is_there_while_it_lasts() -> None:
+    room = Room("forbid", "forbid")
+    seen: list[Exception | None] = []
+    opened = room.server.watch
+
+    def spied(**request: Any) -> Any:
+        seen.append(room.reflector.last_error)
+        return opened(**request)
+
+    room.server.watch = spied  # type: ignore[method-assign]
+    assert room.reflector.heard_at is None
+    room.run()
+    assert seen == [None, FAULTS["forbid"], FAULTS["forbid"]]
+    assert room.reflector.last_error is None
+    assert room.reflector.heard_at == room.clock.time
+
+
+def test_an_index_function_that_fails_leads_to_a_new_list() -> None:
+    room = Room("serve", "add-a", "serve")
+    poisoned = iter([RecursionError()])
+    plain = room.store._indexers["phase"]
+
+    def poison_once(item: Pod) -> Any:
+        for error in poisoned:
+            raise error
+        return plain(item)
+
+    room.store._indexers["phase"] = poison_once
+    room.run()
+    assert room.verbs() == ["stream", "stream"]
+    assert names(room.store) == ["a"]
+
+
+def test_a_stop_during_a_pause_ends_the_run() -> None:
+    room = Room(*["cut"] * 100, end=5.0).run()
+    assert 0 < len(room.opened()) < 6
+
+
+def test_a_stop_while_reading_closes_the_stream() -> None:
+    room = Room("add-a", "add-b", "serve")
+    room.handle = lambda old, new: room.stop.set()
+    room.run()
+    assert room.verbs() == ["stream"]
+    assert names(room.store) == ["a", "b"]
