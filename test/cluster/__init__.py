@@ -11,9 +11,10 @@ The rooms, in the order a boot goes through them:
   outlives the test run, however that ends.
 - `api` makes the few requests of the boot itself: a StorageClass, the fake nodes, readiness.
 - `detached` is the control plane that `up` leaves running until `down`.
+- `stages` is what happens to pods on kwok's fake nodes.
 
-Pods run on kwok's fake nodes as the files in `stages/` say. A pod runs until it is deleted, but a
-Job's pod succeeds after one second. Annotations change that, each a duration such as `2s`:
+A pod runs until it is deleted, but a Job's pod succeeds after one second. Annotations change that,
+each a duration such as `2s`:
 
 - `cluster.evc.dev/start-after`: scheduled, the pod stays Pending this long (100 ms)
 - `cluster.evc.dev/complete-after`: running this long, any pod succeeds

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .pki import Authority, Identity, new_key, private_pem, public_pem, write_private
 from .ports import LOOPBACK
+from .stages import pod_stages
 
 HERE = Path(__file__).parent
 SERVICE_CLUSTER_IP = "10.96.0.1"
@@ -68,6 +69,11 @@ class Layout:
         """The API server's audit log, one JSON object a line."""
         return self.logs / "audit.jsonl"
 
+    @property
+    def pod_stages(self) -> Path:
+        """What kwok is told to do to pods."""
+        return self.directory / "pod-stages.yaml"
+
     def kubeconfig(self, name: str) -> Path:
         """The kubeconfig of this name."""
         return self.directory / f"{name}.kubeconfig"
@@ -97,6 +103,7 @@ def write_files(layout: Layout) -> Authority:
         },
     }
     (layout.directory / "kube-scheduler.json").write_text(json.dumps(scheduler))
+    layout.pod_stages.write_text(pod_stages())
     return authority
 
 
@@ -214,7 +221,7 @@ def kwok(layout: Layout) -> list[str]:
 
     kwok's `volume` stages are left out on purpose: they delete a PV under pvc-protection.
     """
-    stages = sorted((layout.binaries / "stages").iterdir()) + sorted((HERE / "stages").iterdir())
+    stages = [*sorted((layout.binaries / "stages").iterdir()), layout.pod_stages]
     return [
         str(layout.binaries / "kwok"),
         f"--kubeconfig={layout.kubeconfig('kwok')}",
