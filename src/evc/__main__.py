@@ -74,6 +74,19 @@ def crd() -> None:
 @click.option(
     "--workers", default=10, show_default=True, help="How many claims to reconcile at once."
 )
+@click.option(
+    "--max-deletions-per-minute",
+    default=1000,
+    show_default=True,
+    help="Volumes deleted per minute; 0 for no limit.",
+)
+@click.option(
+    "--max-deletions-percent",
+    default=0,
+    show_default=True,
+    help="Stop deleting when a minute would take more than this share of all claims; 0 for off.",
+)
+@click.option("--dry-run", is_flag=True, help="Decide and tell, but write only status and events.")
 @click.option("--leader-elect", is_flag=True, help="Act only while holding the lease.")
 @click.option(
     "--leader-election-namespace",
@@ -90,6 +103,9 @@ def run(
     metrics_bind_address: str,
     health_probe_bind_address: str,
     workers: int,
+    max_deletions_per_minute: int,
+    max_deletions_percent: int,
+    dry_run: bool,
     leader_elect: bool,
     leader_election_namespace: str,
     log_format: Literal["plain", "json"],
@@ -106,6 +122,9 @@ def run(
             metrics_bind_address=metrics_bind_address,
             health_probe_bind_address=health_probe_bind_address,
             workers=workers,
+            max_deletions_per_minute=max_deletions_per_minute,
+            max_deletions_percent=max_deletions_percent,
+            dry_run=dry_run,
             leader_elect=leader_elect,
             leader_election_namespace=leader_election_namespace,
             log_format=log_format,

@@ -17,17 +17,24 @@ import structlog
 from evc.controller.apply import Apply
 from evc.controller.confirm import Confirm
 from evc.controller.events import Recorder
-from evc.controller.gather import NAMESPACE, Caches, OwnWrites
+from evc.controller.gather import NAMESPACE, OWNER, Caches, OwnWrites
+from evc.controller.limits import DeletionLimit
 from evc.controller.reconcile import Reconcile
 from evc.kube import config as kubeconfig
 from evc.kube.client import Client, ResourceWatcher
 from evc.kube.lease import Lock
 from evc.kube.resources import CLAIMS, JOBS, PODS, PVCS, Resource
 from evc.model.errors import ApiError, Forbidden, NotFound, Unauthorized, Unreachable
-from evc.model.evc import GROUP, OWNER_UID, PLURAL, EphemeralVolumeClaim
+from evc.model.evc import GROUP, PLURAL, EphemeralVolumeClaim
 from evc.model.meta import Key, T
 from evc.options import OFF, Options, host_and_port
-from evc.policy.mapping import Designations, keys_of_claim, keys_of_job, keys_of_pod
+from evc.policy.mapping import (
+    Designations,
+    keys_of_claim,
+    keys_of_job,
+    keys_of_pod,
+    marked_for,
+)
 from evc.runtime.backoff import Exponential
 from evc.runtime.controller import Controller
 from evc.runtime.election import Elector, Timing
@@ -48,6 +55,9 @@ SYNC_TIMEOUT = 120.0
 """Seconds for the caches to fill; controller-runtime's CacheSyncTimeout."""
 GRACE_PERIOD = 8.0
 """Seconds for a clean stop, inside the Deployment's terminationGracePeriodSeconds of 10."""
+MAX_BACKOFF = 60.0
+"""Seconds; events of a busy claim count as attempts, and a right that comes back after a
+minute must not find its deletion put off by controller-runtime's 1,000."""
 ALL = ""
 """The namespace that means every one."""
 
@@ -127,16 +137,26 @@ def build(
     """Build and wire all parts; nothing runs yet."""
     random = Random()
     identity = f"{socket.gethostname()}_{os.getpid()}_{random.getrandbits(48):x}"
-    queue = RateLimitingQueue(CONTROLLER, Exponential(), clock=clock, observer=observer)
+    queue = RateLimitingQueue(
+        CONTROLLER, Exponential(cap=MAX_BACKOFF), clock=clock, observer=observer
+    )
     designations = Designations()
     scopes = {
         namespace: informers(client, namespace, queue, designations, observer, clock, random)
         for namespace in namespaces
     }
     elector = _elector(options, client, identity, clock, observer, random)
-    may_destroy = elector.is_leader if elector is not None else lambda: True
+    may_write = elector.is_leader if elector is not None else lambda: True
+    limit = DeletionLimit(
+        per_minute=options.max_deletions_per_minute,
+        max_percent=options.max_deletions_percent,
+        claims=lambda: sum(len(scope.caches.claims) for scope in scopes.values()),
+        monotonic=clock.monotonic,
+    )
     reconcilers = {
-        namespace: _reconciler(client, scope.caches, identity, may_destroy, clock)
+        namespace: reconciler(
+            client, scope.caches, clock, identity, may_write, limit, dry_run=options.dry_run
+        )
         for namespace, scope in scopes.items()
     }
     metrics.measure_queue(
@@ -187,7 +207,17 @@ def informers(
     by_namespace: dict[str, Callable[[Any], tuple[str]]] = {
         NAMESPACE: lambda item: (item.metadata.namespace,)
     }
-    caches = Caches(Store({}), Store({}), Store(by_namespace), Store(by_namespace))
+    caches = Caches(
+        claims=Store({}),
+        pvcs=Store({OWNER: lambda claim: filter(None, (marked_for(claim),))}),
+        pods=Store(by_namespace),
+        jobs=Store(by_namespace),
+    )
+
+    def of_claim(key: Key) -> set[Key]:
+        claim = caches.pvcs.get(key)
+        takers = designations.takers(key)
+        return takers if claim is None else takers | keys_of_claim(claim, designations)
 
     def enqueue(store: Store[Any], keys: set[Key]) -> None:
         # What was there before we started can wait; what happens now cannot.
@@ -224,16 +254,20 @@ def informers(
         caches,
         (
             reflector(CLAIMS, caches.claims, claim_changed),
-            reflector(PVCS, caches.pvcs, partial(changed, caches.pvcs, keys_of_claim)),
+            reflector(
+                PVCS,
+                caches.pvcs,
+                partial(changed, caches.pvcs, lambda claim: keys_of_claim(claim, designations)),
+            ),
             reflector(
                 PODS,
                 caches.pods,
-                partial(changed, caches.pods, lambda pod: keys_of_pod(pod, designations)),
+                partial(changed, caches.pods, lambda pod: keys_of_pod(pod, designations, of_claim)),
             ),
             reflector(
                 JOBS,
                 caches.jobs,
-                partial(changed, caches.jobs, lambda job: keys_of_job(job, designations)),
+                partial(changed, caches.jobs, lambda job: keys_of_job(job, designations, of_claim)),
             ),
         ),
     )
@@ -243,24 +277,27 @@ def _concerns_us(caches: Caches, key: Key) -> bool:
     """Whether there is anything to reconcile: most pods' volumes are nobody's here."""
     if caches.claims.get(key) is not None:
         return True
-    claim = caches.pvcs.get(key)
-    return claim is not None and OWNER_UID in claim.metadata.annotations
+    return bool(caches.pvcs.by_index(OWNER, key))
 
 
-def _reconciler(
+def reconciler(
     client: Client,
     caches: Caches,
-    identity: str,
-    may_destroy: Callable[[], bool],
     clock: Clock,
+    identity: str,
+    may_write: Callable[[], bool],
+    limit: DeletionLimit,
+    *,
+    dry_run: bool,
 ) -> Reconcile:
+    """Build what a worker calls for each key of these caches."""
     writes = OwnWrites(caches)
     recorder = Recorder(client, identity, clock.now)
     return Reconcile(
         caches=caches,
         writes=writes,
-        confirm=Confirm(client, caches),
-        apply=Apply(client, writes, recorder, may_destroy, clock.now),
+        confirm=Confirm(client),
+        apply=Apply(client, writes, recorder, may_write, clock.now, limit, dry_run=dry_run),
         now=clock.now,
     )
 

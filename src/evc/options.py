@@ -23,6 +23,11 @@ class Options:
     metrics_bind_address: str
     health_probe_bind_address: str
     workers: int
+    max_deletions_per_minute: int
+    """0: no limit."""
+    max_deletions_percent: int
+    """The share of all claims whose deletion within a minute opens the breaker; 0: none."""
+    dry_run: bool
     leader_elect: bool
     leader_election_namespace: str
     log_format: Literal["plain", "json"]
@@ -31,6 +36,10 @@ class Options:
         """Raise OptionError for what cannot work."""
         if not 1 <= self.workers <= 100:
             raise OptionError(f"--workers must be between 1 and 100, not {self.workers}")
+        if self.max_deletions_per_minute < 0:
+            raise OptionError("--max-deletions-per-minute must not be negative; 0 means no limit")
+        if not 0 <= self.max_deletions_percent <= 100:
+            raise OptionError("--max-deletions-percent must be between 0 (off) and 100")
         for flag, address in (
             ("--metrics-bind-address", self.metrics_bind_address),
             ("--health-probe-bind-address", self.health_probe_bind_address),

@@ -8,30 +8,42 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+import structlog
 
 from evc.controller.events import Recorder
 from evc.controller.gather import OwnWrites
+from evc.controller.limits import DeletionLimit
+from evc.controller.update import UpdateClaims
 from evc.kube.client import JSON_PATCH, Client
 from evc.kube.resources import CLAIMS, PODS, PVCS
 from evc.model.core import PVC_PROTECTION, PersistentVolumeClaim
-from evc.model.errors import AlreadyExists, Forbidden, Invalid, NotFound
+from evc.model.errors import AlreadyExists, ApiError, Forbidden, Invalid, NotFound
 from evc.model.evc import API_VERSION, KIND, EphemeralVolumeClaim, EphemeralVolumeClaimStatus
-from evc.policy.decide import refused
+from evc.policy.dispose import delayed
 from evc.policy.observed import Observed
+from evc.policy.obtain import refused
 from evc.policy.plan import (
     Action,
     CreateClaim,
     DeleteClaim,
     DeletePod,
     DeleteRecord,
+    PatchClaim,
     Plan,
     ReleaseClaim,
+    UpdateClaim,
 )
 from evc.policy.world import World
+
+log = structlog.get_logger("evc")
 
 
 class NotConfirmed(Exception):
     """A destructive plan was not made from a live read: a bug, and nothing was done."""
+
+
+class NotLeading(ApiError):
+    """Leadership was lost between the decision and the write; the process will exit."""
 
 
 class Apply:
@@ -46,26 +58,53 @@ class Apply:
         client: Client,
         writes: OwnWrites,
         recorder: Recorder,
-        may_destroy: Callable[[], bool],
+        may_write: Callable[[], bool],
         now: Callable[[], datetime],
+        limit: DeletionLimit,
+        *,
+        dry_run: bool,
     ) -> None:
         self._client = client
         self._writes = writes
         self._recorder = recorder
-        self._may_destroy = may_destroy
+        self._update = UpdateClaims(client, writes, recorder)
+        self._may_write = may_write
         self._now = now
+        self._limit = limit
+        self._dry_run = dry_run
 
-    def __call__(self, observed: Observed, plan: Plan) -> None:
-        """Write the status with the version that was read (gate 3), then act."""
-        if plan.irreversible and not (observed.live and self._may_destroy()):
-            raise NotConfirmed("a destructive plan needs a live read and leadership")
+    def __call__(self, observed: Observed, plan: Plan) -> float | None:
+        """Write the status with the version that was read (gate 3), then act.
+
+        Returns the seconds after which to come again: the plan's, or later ones if the
+        deletion limit does not admit it yet; then nothing was done.
+        """
+        if plan.irreversible and not observed.live:
+            raise NotConfirmed("a destructive plan needs a live read")
+        self._check_leadership()
         evc = observed.evc
+        deletes = any(isinstance(action, DeleteClaim) for action in plan.actions)
+        delay = self._limit.delay() if deletes else 0.0
+        if delay and evc is not None:
+            self(observed, delayed(World(observed, evc, self._now())))
+            return delay
         if plan.status is not None and evc is not None:
             evc = self._write_status(evc, plan.status)
         for action in plan.actions:
-            self._act(action, observed, evc)
-        for note in plan.notes:
-            self._recorder.record(note, evc, observed.claim)
+            if self._dry_run:
+                log.info("Skipped action in dry run", action=type(action).__name__)
+            else:
+                self._check_leadership()
+                self._act(action, observed, evc)
+        if plan.status is not None or not self._dry_run:
+            for note in plan.notes:
+                self._recorder.record(note, evc, observed.claim)
+        return plan.requeue_after
+
+    def _check_leadership(self) -> None:
+        """Raise if the lease may be another's by now: a paused leader that woke up."""
+        if not self._may_write():
+            raise NotLeading("the lease is not held any more: nothing was written")
 
     def _write_status(
         self, evc: EphemeralVolumeClaim, status: EphemeralVolumeClaimStatus
@@ -91,8 +130,19 @@ class Apply:
         match action:
             case CreateClaim(manifest):
                 self._create(manifest, observed, evc)
+            case PatchClaim(claim, patch):
+                patched = self._client.patch(PVCS, claim.metadata.key, patch)
+                self._writes.wrote_pvc(patched)
+                log.info("Patched PersistentVolumeClaim", claim=claim.metadata.name)
+            case UpdateClaim(claim, manifest):
+                assert evc is not None  # only an existing object has a template
+                self._update(claim, manifest, evc)
             case DeleteClaim(claim):
-                self._delete(PVCS, claim)
+                try:
+                    self._delete(PVCS, claim)
+                except ApiError:
+                    self._limit.give_back()
+                    raise
             case ReleaseClaim(claim):
                 self._release(claim)
             case DeletePod(pod):
@@ -114,6 +164,7 @@ class Apply:
             self(world.observed, refused(world, str(error)))
             raise
         self._writes.wrote_pvc(created)
+        log.info("Created PersistentVolumeClaim", claim=created.metadata.name)
 
     def _delete(self, resource: Any, thing: Any) -> None:
         """Delete exactly this object in exactly this version, or nothing (gate 4)."""
@@ -126,6 +177,7 @@ class Apply:
             )
         except NotFound:
             return
+        log.info(f"Deleted {type(thing).__name__}", object=thing.metadata.name)
 
     def _release(self, claim: PersistentVolumeClaim) -> None:
         """Take our one finalizer off, if the claim is still exactly what was read (gate 5)."""
@@ -145,3 +197,4 @@ class Apply:
             self._client.patch(PVCS, claim.metadata.key, patch, content_type=JSON_PATCH)
         except NotFound:
             return
+        log.info("Released PersistentVolumeClaim", claim=claim.metadata.name)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from evc.controller.gather import Caches, surroundings
+from evc.controller.gather import surroundings
+from evc.controller.owners import AskOwners
 from evc.kube.client import Client
 from evc.kube.resources import ATTACHMENTS, CLAIMS, JOBS, NODES, PODS, PVCS, VOLUMES, Resource
 from evc.model.core import PersistentVolumeClaim
@@ -16,36 +17,35 @@ from evc.model.errors import Forbidden, NotFound
 from evc.model.meta import Key, T
 from evc.policy.observed import Observed
 
-NON_TERMINAL = "status.phase!=Succeeded,status.phase!=Failed"
-
 
 class Confirm:
     """Observes one key again, from etcd."""
 
-    def __init__(self, client: Client, caches: Caches) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
-        self._caches = caches
+        self._ask_owners = AskOwners(client)
 
     def __call__(self, key: Key, cached: Observed) -> Observed:
         """Return the live observation; raises ApiError if any part cannot be read.
 
-        Pods: those the cache knows, overlaid with the live ones.  For a deletion only
-        the non-terminal ones are read; what the cache takes for running and etcd does
-        not list stays a hold until the cache has caught up.  For a release (the claim
-        is Terminating) every pod of the namespace is read.
+        All pods of the namespace are read, completed ones too: one that started and ended
+        unseen by the cache used the volume, and its end starts the grace period.
         """
+        # The claim first: if the garbage collector orphaned it, its owner was deleted before,
+        # and must not be seen alive and made owner again.
+        claim = self._get(PVCS, _claim_key(key, cached))
         evc = self._get(CLAIMS, key)
-        claim = self._get(PVCS, key)
         releasing = claim is not None and claim.metadata.deleting
-        live = self._client.list(
-            PODS, key.namespace, field_selector="" if releasing else NON_TERMINAL
-        )
+        # Jobs first: a pod made after they were read has a Job that was seen unfinished.
         jobs = self._client.list(JOBS, key.namespace)
-        pods = {} if releasing else {pod.metadata.uid: pod for pod in cached.pods}
-        pods |= {pod.metadata.uid: pod for pod in live.items}
-        observed = surroundings(key.name, evc, claim, pods.values(), jobs.items)
-        mounts = self._mounts(claim) if claim is not None and releasing else None
-        return replace(observed, live=True, mounted_by=mounts)
+        pods = self._client.list(PODS, key.namespace)
+        observed = replace(surroundings(evc, claim, pods.items, jobs.items), live=True)
+        if claim is None:
+            return observed
+        if releasing:
+            return replace(observed, mounted_by=self._mounts(claim))
+        owners = self._ask_owners(evc, observed) if evc is not None else ()
+        return replace(observed, owners=owners)
 
     def _get(self, resource: Resource[T], key: Key) -> T | None:
         try:
@@ -60,7 +60,8 @@ class Confirm:
             return ()
         try:
             attachments = self._client.list(ATTACHMENTS).items
-            source = self._client.get(VOLUMES, Key("", volume)).spec.csi
+            found = self._get(VOLUMES, Key("", volume))
+            source = found.spec.csi if found is not None else None
             nodes = self._client.list(NODES).items if source is not None else ()
         except Forbidden:
             return None
@@ -78,3 +79,11 @@ class Confirm:
                 if unique in node.status.volumes_in_use
             ]
         return tuple(mounts)
+
+
+def _claim_key(key: Key, cached: Observed) -> Key:
+    """Return the name of the volume's claim; an object's claim name never changes."""
+    if cached.evc is not None:
+        return Key(key.namespace, cached.evc.claim_name)
+    assert cached.claim is not None  # without an object there is a claim it left
+    return cached.claim.metadata.key

@@ -35,18 +35,21 @@ class Recorder:
         evc: EphemeralVolumeClaim | None,
         claim: PersistentVolumeClaim | None,
     ) -> None:
-        """Record what happened to the object; the claim is named as related."""
-        if evc is None:
+        """Record what happened to the object; the claim is named as related.
+
+        When the object is gone, the event is about the claim it left.
+        """
+        about = _reference(evc, claim)
+        if about is None:
             return
-        meta = evc.metadata
         time = self._now()
         body = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
             "metadata": {
                 # client-go's naming: the time makes it unique per object.
-                "name": f"{meta.name[:200]}.{int(time.timestamp() * 1e6):x}",
-                "namespace": meta.namespace,
+                "name": f"{about.name[:200].rstrip('-.')}.{int(time.timestamp() * 1e6):x}",
+                "namespace": about.namespace,
             },
             "eventTime": time.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "reportingController": CONTROLLER,
@@ -55,18 +58,24 @@ class Recorder:
             "reason": str(note.reason),
             "action": note.action,
             "note": note.text.encode()[:NOTE_LIMIT].decode(errors="ignore"),
-            "regarding": ObjectReference(API_VERSION, KIND, meta.namespace, meta.name, meta.uid),
+            "regarding": about,
         }
-        if claim is not None:
-            body["related"] = ObjectReference(
-                "v1",
-                "PersistentVolumeClaim",
-                claim.metadata.namespace,
-                claim.metadata.name,
-                claim.metadata.uid,
-            )
-        log.info(note.text, reason=str(note.reason))
+        if evc is not None and claim is not None:
+            body["related"] = _reference(None, claim)
+        log.info("Recorded event", reason=str(note.reason), note=note.text)
         try:
-            self._client.post(EVENTS_PATH.format(namespace=meta.namespace), body)
+            self._client.post(EVENTS_PATH.format(namespace=about.namespace), body)
         except ApiError as error:
             log.warning("Could not record event", reason=str(note.reason), error=str(error))
+
+
+def _reference(
+    evc: EphemeralVolumeClaim | None, claim: PersistentVolumeClaim | None
+) -> ObjectReference | None:
+    if evc is not None:
+        meta = evc.metadata
+        return ObjectReference(API_VERSION, KIND, meta.namespace, meta.name, meta.uid)
+    if claim is None:
+        return None
+    of = claim.metadata
+    return ObjectReference("v1", "PersistentVolumeClaim", of.namespace, of.name, of.uid)

@@ -7,14 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from evc.model.core import Job, PersistentVolumeClaim, Pod
-from evc.model.evc import OWNER_UID, EphemeralVolumeClaim
+from evc.model.evc import EphemeralVolumeClaim
 from evc.model.meta import Key
 from evc.policy.observed import Observed
-from evc.policy.usage import designated, matches
+from evc.policy.usage import designated, makes_users
 from evc.runtime.store import Store
 
 NAMESPACE = "namespace"
 """Index of pods and Jobs by namespace."""
+OWNER = "owner"
+"""Index of PersistentVolumeClaims by the key their mark names."""
 
 
 @dataclass(frozen=True)
@@ -66,24 +68,30 @@ class OwnWrites:
 
 
 def gather(caches: Caches, key: Key) -> Observed | None:
-    """Return what the caches know; None if neither the object nor a marked claim exists."""
+    """Return what the caches know; None if neither the object nor a claim it left exists."""
     evc = caches.claims.get(key)
-    claim = caches.pvcs.get(key)
-    if evc is None and (claim is None or OWNER_UID not in claim.metadata.annotations):
-        return None
+    if evc is not None:
+        claim = caches.pvcs.get(Key(key.namespace, evc.claim_name))
+    else:
+        marked = caches.pvcs.by_index(OWNER, key)
+        claim = next((claim for claim in marked if claim.metadata.deleting), None)
+        if claim is None:
+            return None
     pods = caches.pods.by_index(NAMESPACE, key.namespace)
     jobs = caches.jobs.by_index(NAMESPACE, key.namespace)
-    return surroundings(key.name, evc, claim, pods, jobs)
+    return surroundings(evc, claim, pods, jobs)
 
 
 def surroundings(
-    claim_name: str,
     evc: EphemeralVolumeClaim | None,
     claim: PersistentVolumeClaim | None,
     pods: Iterable[Pod],
     jobs: Iterable[Job],
 ) -> Observed:
     """Keep of a namespace's pods and Jobs those that are about this claim."""
+    claim_name = claim.metadata.name if claim is not None else ""
+    if evc is not None:
+        claim_name = evc.claim_name
     near = tuple(
         pod
         for pod in pods
@@ -97,13 +105,6 @@ def surroundings(
         jobs=tuple(
             job
             for job in jobs
-            if job.metadata.uid in controllers or _makes_users(job, claim_name, evc)
+            if job.metadata.uid in controllers or makes_users(job.spec.template, claim_name, evc)
         ),
     )
-
-
-def _makes_users(job: Job, claim_name: str, evc: EphemeralVolumeClaim | None) -> bool:
-    template = job.spec.template
-    if claim_name in Pod(job.metadata, template.spec).claim_names:
-        return True
-    return evc is not None and matches(evc.spec.pod_selector, template.metadata.labels)

@@ -37,5 +37,4 @@ class Reconcile:
         if plan.irreversible:
             observed = self.confirm(key, observed)
             plan = decide(observed, self.now())
-        self.apply(observed, plan)
-        return plan.requeue_after
+        return self.apply(observed, plan)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Generic
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 import urllib3
@@ -16,7 +16,7 @@ from evc.kube.config import pool
 from evc.kube.errors import from_response, from_transport
 from evc.kube.resources import Resource
 from evc.kube.watch import events
-from evc.model.errors import ApiError
+from evc.model.errors import ApiError, Conflict, NotFound
 from evc.model.meta import Key, Page, T, WatchEvent
 
 REQUEST_TIMEOUT = urllib3.Timeout(connect=10, read=35)
@@ -27,6 +27,7 @@ FIELD_MANAGER = "evc"
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
 
 OnRequest = Callable[[str, int], None]
 
@@ -34,6 +35,24 @@ OnRequest = Callable[[str, int], None]
 class _ListMeta(msgspec.Struct, rename="camel"):
     resource_version: str = ""
     continue_: str = msgspec.field(default="", name="continue")
+
+
+class _ApiResource(msgspec.Struct):
+    name: str
+    kind: str
+
+
+class _ApiResourceList(msgspec.Struct):
+    resources: list[_ApiResource]
+
+
+class _Ownership(msgspec.Struct, rename="camel"):
+    resource_version: str = ""
+    managed_fields: list[dict[str, Any]] = []
+
+
+class _Owned(msgspec.Struct):
+    metadata: _Ownership
 
 
 class _RawList(msgspec.Struct):
@@ -106,6 +125,40 @@ class Client:
         """Patch an object; put uid and resourceVersion into the patch to make it conditional."""
         path = resource.path(key.namespace, key.name)
         return resource.decode(self._call("PATCH", path, body=body, content_type=content_type))
+
+    def apply(self, resource: Resource[T], key: Key, body: Mapping[str, Any]) -> T:
+        """Server-side apply: own exactly the fields in ``body``, take off those owned before.
+
+        ``body`` has the uid, so that nothing is created, and the resourceVersion that is
+        meant: Conflict if the object is not that one any more.  What we set by an ordinary
+        create is first turned into applied fields: a label would stay otherwise, owned
+        by the create (what kubectl does when it migrates from client-side apply).
+        """
+        path = resource.path(key.namespace, key.name)
+        present = msgspec.json.decode(self._call("GET", path), type=_Owned)
+        meta = dict(body["metadata"])
+        if meta["resourceVersion"] != present.metadata.resource_version:
+            raise Conflict(f"{key} was changed since it was read", status=409)
+        migration = _migration(present.metadata)
+        if migration:
+            moved = self._call("PATCH", path, body=migration, content_type=JSON_PATCH)
+            owned = msgspec.json.decode(moved, type=_Owned)
+            meta["resourceVersion"] = owned.metadata.resource_version
+        body = {**body, "metadata": meta}
+        answer = self._call(
+            "PATCH", path, query={"force": "true"}, body=body, content_type=APPLY_PATCH
+        )
+        return resource.decode(answer)
+
+    def plural(self, api_version: str, kind: str) -> str:
+        """Return the resource name of a kind (discovery); NotFound if it is not served."""
+        root = "/api" if "/" not in api_version else "/apis"
+        body = self._call("GET", f"{root}/{quote(api_version)}")
+        found = msgspec.json.decode(body, type=_ApiResourceList)
+        for resource in found.resources:
+            if resource.kind == kind and "/" not in resource.name:
+                return resource.name
+        raise NotFound(f"{api_version} serves no {kind}", status=404)
 
     def delete(
         self, resource: Resource[T], key: Key, *, uid: str, resource_version: str = ""
@@ -230,6 +283,34 @@ class Client:
         """Return the Authorization header, read anew each time because tokens rotate."""
         settings: dict[str, Any] = self._config.auth_settings()  # type: ignore[assignment]
         return {s["key"]: s["value"] for s in settings.values() if s["value"]}
+
+
+def _migration(present: _Ownership) -> list[dict[str, Any]]:
+    """Return the JSON patch that makes metadata we set by Update count as applied; [] if none."""
+    for index, entry in enumerate(present.managed_fields):
+        if entry.get("manager") != FIELD_MANAGER or entry.get("operation") != "Update":
+            continue
+        metadata = dict(entry.get("fieldsV1", {}).get("f:metadata", {}))
+        moved = {
+            name: metadata.pop(name) for name in ("f:labels", "f:annotations") if name in metadata
+        }
+        if not moved:
+            continue
+        path = f"/metadata/managedFields/{index}"
+        applied = entry | {"operation": "Apply", "fieldsV1": {"f:metadata": moved}}
+        return [
+            # Conflict, not Invalid, if it is not that version any more.
+            {
+                "op": "replace",
+                "path": "/metadata/resourceVersion",
+                "value": present.resource_version,
+            },
+            {"op": "test", "path": f"{path}/manager", "value": FIELD_MANAGER},
+            {"op": "test", "path": f"{path}/operation", "value": "Update"},
+            {"op": "replace", "path": f"{path}/fieldsV1/f:metadata", "value": metadata},
+            {"op": "add", "path": "/metadata/managedFields/-", "value": applied},
+        ]
+    return []
 
 
 class ResourceWatcher(Generic[T]):

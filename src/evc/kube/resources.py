@@ -18,6 +18,7 @@ from evc.model.core import (
     PersistentVolumeClaim,
     Pod,
     VolumeAttachment,
+    Workload,
 )
 from evc.model.evc import GROUP, PLURAL, VERSION, EphemeralVolumeClaim, rescue
 from evc.model.meta import T
@@ -34,11 +35,6 @@ class Resource(Generic[T]):
     rescue: Callable[[bytes, str], T] | None = field(default=None, repr=False)
     """Makes a usable value of an object that does not fit ``type``, given why; without
     one, a single odd object would make every LIST of its type fail."""
-
-    @property
-    def kind(self) -> str:
-        """The kind, as manifests write it."""
-        return self.type.__name__
 
     @cached_property
     def _decoder(self) -> msgspec.json.Decoder[Any]:
@@ -69,6 +65,14 @@ CLAIMS = Resource(f"{GROUP}/{VERSION}", PLURAL, EphemeralVolumeClaim, rescue=res
 PVCS = Resource("v1", "persistentvolumeclaims", PersistentVolumeClaim)
 PODS = Resource("v1", "pods", Pod)
 JOBS = Resource("batch/v1", "jobs", Job)
+WORKLOADS = {
+    "Deployment": Resource("apps/v1", "deployments", Workload),
+    "ReplicaSet": Resource("apps/v1", "replicasets", Workload),
+    "StatefulSet": Resource("apps/v1", "statefulsets", Workload),
+    "DaemonSet": Resource("apps/v1", "daemonsets", Workload),
+    "ReplicationController": Resource("v1", "replicationcontrollers", Workload),
+}
+"""Kubernetes' own makers of pods besides Jobs, by kind."""
 VOLUMES = Resource("v1", "persistentvolumes", PersistentVolume, namespaced=False)
 NODES = Resource("v1", "nodes", Node, namespaced=False)
 ATTACHMENTS = Resource("storage.k8s.io/v1", "volumeattachments", VolumeAttachment, namespaced=False)

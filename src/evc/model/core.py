@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from evc.model.meta import ObjectMeta, Record
 
@@ -13,7 +13,7 @@ PVC_PROTECTION = "kubernetes.io/pvc-protection"
 
 
 class LabelSelectorRequirement(Record, frozen=True):
-    """metav1.LabelSelectorRequirement."""
+    """metav1.LabelSelectorRequirement; In and NotIn need values, the others take none."""
 
     key: str
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
@@ -73,6 +73,15 @@ class PodSpec(Record, frozen=True):
     node_name: str = ""
     volumes: tuple[Volume, ...] = ()
 
+    @property
+    def claim_names(self) -> tuple[str, ...]:
+        """Names of the PersistentVolumeClaims referenced, scheduled or not."""
+        return tuple(
+            volume.persistent_volume_claim.claim_name
+            for volume in self.volumes
+            if volume.persistent_volume_claim is not None
+        )
+
 
 class PodStatus(Record, frozen=True):
     """Phase and container states, init containers apart."""
@@ -97,11 +106,7 @@ class Pod(Record, frozen=True):
     @property
     def claim_names(self) -> tuple[str, ...]:
         """Names of the PersistentVolumeClaims the pod references, scheduled or not."""
-        return tuple(
-            volume.persistent_volume_claim.claim_name
-            for volume in self.spec.volumes
-            if volume.persistent_volume_claim is not None
-        )
+        return self.spec.claim_names
 
 
 class PodTemplateMeta(Record, frozen=True):
@@ -152,6 +157,35 @@ class Job(Record, frozen=True):
     status: JobStatus = JobStatus()
 
 
+class WorkloadSpec(Record, frozen=True):
+    """How many pods of which shape; a DaemonSet has no replicas."""
+
+    replicas: int | None = None
+    template: PodTemplate | None = None
+
+
+class WorkloadStatus(Record, frozen=True):
+    """What a DaemonSet's controller counted; None for the other kinds."""
+
+    desired_number_scheduled: int | None = None
+    observed_generation: int = 0
+
+
+class Workload(Record, frozen=True):
+    """A ReplicaSet, Deployment, StatefulSet, DaemonSet or ReplicationController."""
+
+    metadata: ObjectMeta
+    spec: WorkloadSpec = WorkloadSpec()
+    status: WorkloadStatus = WorkloadStatus()
+
+
+class Unstructured(Record, frozen=True):
+    """An object of a kind we have no type for; only its status is looked at."""
+
+    metadata: ObjectMeta
+    status: dict[str, Any] = {}
+
+
 class ResourceList(Record, frozen=True):
     """The one resource a volume has."""
 
@@ -169,20 +203,57 @@ class ClaimSpec(Record, frozen=True):
 
     volume_name: str = ""
     storage_class_name: str | None = None
+    volume_attributes_class_name: str | None = None
     resources: ResourceRequirements = ResourceRequirements()
 
 
+class ClaimCondition(Record, frozen=True):
+    """v1 PersistentVolumeClaimCondition."""
+
+    type: str
+    status: str
+    last_transition_time: datetime | None = None
+
+
 class ClaimStatus(Record, frozen=True):
-    """Phase (Pending, Bound, Lost) and real size."""
+    """Phase (Pending, Bound, Lost), real size, and whether pods reference it (Unused)."""
 
     phase: str = "Pending"
     capacity: ResourceList = ResourceList()
+    conditions: tuple[ClaimCondition, ...] = ()
+
+
+class OwnedKeys(Record, frozen=True, rename={"labels": "f:labels", "annotations": "f:annotations"}):
+    """Which labels and annotations a field manager owns; keys are prefixed with f:."""
+
+    labels: dict[str, dict[str, str]] = {}
+    annotations: dict[str, dict[str, str]] = {}
+
+
+class OwnedFields(Record, frozen=True, rename={"metadata": "f:metadata"}):
+    """The metadata part of FieldsV1."""
+
+    metadata: OwnedKeys = OwnedKeys()
+
+
+class ManagedFields(Record, frozen=True, rename={"fields": "fieldsV1"}):
+    """metav1.ManagedFieldsEntry: who set which fields, and how (Apply or Update)."""
+
+    manager: str = ""
+    operation: str = ""
+    fields: OwnedFields = OwnedFields()
+
+
+class ClaimMeta(ObjectMeta, frozen=True):
+    """Metadata with field ownership, which tells what to take off when a template changes."""
+
+    managed_fields: tuple[ManagedFields, ...] = ()
 
 
 class PersistentVolumeClaim(Record, frozen=True):
     """v1 PersistentVolumeClaim."""
 
-    metadata: ObjectMeta
+    metadata: ClaimMeta
     spec: ClaimSpec = ClaimSpec()
     status: ClaimStatus = ClaimStatus()
 

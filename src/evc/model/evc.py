@@ -7,6 +7,7 @@ rules written here as field metadata.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -29,9 +30,15 @@ COMPLETED_PODS = f"{GROUP}/completed-pods"
 """PVC annotation, part of the mark: its ``completedPods``, for when it is gone first."""
 HOLD = f"{GROUP}/hold"
 """PVC annotation anyone with rights on the PVC may set: any value but "false" stops deletion."""
-MARKS = (OWNER_UID, OWNER_NAME, COMPLETED_PODS)
+ADOPT_BY = f"{GROUP}/adopt-by"
+"""PVC annotation by which its owner lets the EphemeralVolumeClaim of that name take it over."""
+MANAGED_BY = "app.kubernetes.io/managed-by"
+"""PVC label on what we made, for people to list by; nothing is decided on it."""
+REQUEST_ID = f"{GROUP}/request-id"
+"""PVC annotation, part of the mark: which recorded intent this claim was made for."""
+MARKS = (OWNER_UID, OWNER_NAME, COMPLETED_PODS, REQUEST_ID)
 
-_RESERVED = (
+RESERVED_KEYS = re.compile(
     "^(([^/]*[.])?kubernetes[.]io|([^/]*[.])?k8s[.]io|([^/]*[.])?evc[.]dev|"
     "([^/]*[.])?argoproj[.]io)/"
 )
@@ -53,7 +60,7 @@ UserLabels = Annotated[
             "maxProperties": 32,
             **_cel(
                 (
-                    f"self.all(key, !key.matches('{_RESERVED}'))",
+                    f"self.all(key, !key.matches('{RESERVED_KEYS.pattern}'))",
                     "keys under kubernetes.io, k8s.io, evc.dev and argoproj.io are reserved:"
                     " use a domain of your own",
                 )
@@ -161,10 +168,27 @@ Selector = Annotated[
                 " (has(self.matchExpressions) && size(self.matchExpressions) > 0)",
                 "an empty podSelector would designate every pod: name at least one label",
             ),
+            (
+                "!has(self.matchExpressions) || self.matchExpressions.all(e,"
+                " (e.operator in ['In', 'NotIn']) == (has(e.values) && size(e.values) > 0))",
+                "operators In and NotIn need values, Exists and DoesNotExist take none",
+            ),
             ("self == oldSelf", f"podSelector cannot be changed: {_NEW_OBJECT}"),
         ),
     ),
 ]
+
+
+class OutcomeRule(Record, frozen=True):
+    """What to do with the volume when its work ended this way."""
+
+    action: Annotated[
+        Literal["Delete", "Retain"],
+        Meta(description="Retain keeps the volume and takes our marks and ownership off it."),
+    ] = "Delete"
+    grace_period_seconds: Annotated[
+        Seconds | None, Meta(description="Instead of the spec's gracePeriodSeconds.")
+    ] = None
 
 
 class EphemeralVolumeClaimSpec(Record, frozen=True):
@@ -172,8 +196,18 @@ class EphemeralVolumeClaimSpec(Record, frozen=True):
 
     pod_selector: Selector
     volume_claim_template: Annotated[
-        ClaimTemplate, Meta(description="The PersistentVolumeClaim to make.")
-    ]
+        ClaimTemplate | None, Meta(description="The PersistentVolumeClaim to make.")
+    ] = None
+    existing_claim_name: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=253)] | None,
+        Meta(
+            description=(
+                "Instead of a template: the PersistentVolumeClaim to take over and delete when"
+                " the work is over. Its owner must have annotated it with"
+                " evc.dev/adopt-by=NAME, where NAME is this object's name."
+            )
+        ),
+    ] = None
     minimum_wait_seconds: Annotated[
         Seconds, Meta(description="Never delete earlier than this after creation.")
     ] = 60
@@ -185,6 +219,16 @@ class EphemeralVolumeClaimSpec(Record, frozen=True):
         Seconds,
         Meta(description="Time from the end of the last designated pod to deletion."),
     ] = 30
+    on_success: Annotated[
+        OutcomeRule | None, Meta(description="When the last designated work succeeded.")
+    ] = None
+    on_failure: Annotated[
+        OutcomeRule | None, Meta(description="When the last designated work failed.")
+    ] = None
+    on_expiry: Annotated[
+        OutcomeRule | None,
+        Meta(description="When no designated pod ever used it; its grace period starts at expiry."),
+    ] = None
     completed_pods: Annotated[
         Literal["Release", "Delete", "Wait"],
         Meta(
@@ -200,7 +244,8 @@ class EphemeralVolumeClaimSpec(Record, frozen=True):
         Literal["Delete", "Retain"] | None,
         Meta(
             description=(
-                "What deleting this object does to the PersistentVolumeClaim. Absent means Delete."
+                "What deleting this object does to the PersistentVolumeClaim. Absent means Delete"
+                " for a volume made from the template and Retain for one that was taken over."
             )
         ),
     ] = None
@@ -216,6 +261,15 @@ SPEC_RULES = _cel(
         "self.expirySeconds >= self.minimumWaitSeconds",
         "expirySeconds must be at least minimumWaitSeconds: raise expirySeconds",
     ),
+    (
+        "has(self.volumeClaimTemplate) != has(self.existingClaimName)",
+        "give either volumeClaimTemplate or existingClaimName, and not both",
+    ),
+    (
+        "has(self.existingClaimName) == has(oldSelf.existingClaimName)"
+        " && (!has(self.existingClaimName) || self.existingClaimName == oldSelf.existingClaimName)",
+        f"existingClaimName cannot be changed: {_NEW_OBJECT}",
+    ),
 )
 
 
@@ -224,16 +278,29 @@ class ClaimReference(Record, frozen=True):
 
     name: str
     uid: str | None = None
+    request_id: Annotated[
+        str | None, Meta(description="Of the request to create it, until its uid is known.")
+    ] = None
     volume_name: str | None = None
     capacity: str | None = None
     storage_class_name: str | None = None
 
 
+class OwnerSeen(Record, frozen=True):
+    """A controller of designated pods that is not built into Kubernetes, to be asked."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+
+
 class HeldBy(Record, frozen=True):
-    """Who keeps the volume: how many, and the first five as Kind/name."""
+    """Who keeps the volume: how many, the first five as Kind/name, and that as one text."""
 
     count: int
     names: tuple[str, ...] = ()
+    summary: str = ""
 
 
 Outcome = Literal["Succeeded", "Failed", "Expired"]
@@ -265,9 +332,18 @@ class EphemeralVolumeClaimStatus(Record, frozen=True):
     ] = None
     outcome: Annotated[
         Outcome | None,
-        Meta(description="How it ended; once set, the deletion is decided."),
+        Meta(description="How the work ended; Expired if there never was any."),
     ] = None
     held_by: HeldBy | None = None
+    owners: Annotated[
+        tuple[OwnerSeen, ...],
+        Meta(
+            description=(
+                "Owners of designated pods that must say that they are over (a JobSet, a"
+                " Workflow); kept here because their pods may be gone by then."
+            )
+        ),
+    ] = ()
 
     def condition(self, kind: str) -> Condition | None:
         """Return the condition of that type, if it was ever written."""
@@ -286,7 +362,18 @@ class EphemeralVolumeClaim(Record, frozen=True):
     @property
     def claim_name(self) -> str:
         """Name of the PersistentVolumeClaim: what pods write as claimName."""
-        return self.metadata.name
+        return self.spec.existing_claim_name or self.metadata.name
+
+    @property
+    def adopts(self) -> bool:
+        """Whether it takes over a claim instead of making one."""
+        return self.spec.existing_claim_name is not None
+
+    @property
+    def owns(self) -> bool:
+        """Whether the claim is to be deleted together with this object."""
+        default = "Retain" if self.adopts else "Delete"
+        return (self.spec.when_deleted or default) == "Delete"
 
 
 class _Rescued(Record, frozen=True):
@@ -305,6 +392,5 @@ def rescue(raw: bytes, error: str) -> EphemeralVolumeClaim:
         status = msgspec.convert(found.status or {}, EphemeralVolumeClaimStatus)
     except msgspec.ValidationError:
         status = EphemeralVolumeClaimStatus()
-    nothing = ClaimTemplate(ClaimTemplateSpec((), ClaimResources(StorageRequest(""))))
-    spec = EphemeralVolumeClaimSpec(LabelSelector(), nothing)
+    spec = EphemeralVolumeClaimSpec(LabelSelector())
     return EphemeralVolumeClaim(found.metadata, spec, status, malformed=error)

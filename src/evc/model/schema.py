@@ -25,7 +25,7 @@ COLUMNS = (
     ("Status", "string", '.status.conditions[?(@.type=="Ready")].reason', "Stage of its life"),
     ("Used", "string", '.status.conditions[?(@.type=="Used")].status', "Whether a pod used it"),
     ("Deletes-At", "string", ".status.deletionTime", "When the volume will be deleted"),
-    ("Held-By", "string", ".status.heldBy.names", "Who keeps it"),
+    ("Held-By", "string", ".status.heldBy.summary", "Who keeps it"),
     ("Capacity", "string", ".status.claim.capacity", "Size of the volume"),
     ("Age", "date", ".metadata.creationTimestamp", "Time since creation"),
 )

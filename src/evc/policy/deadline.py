@@ -1,10 +1,10 @@
-"""When a volume is due for deletion."""
+"""When a volume is due, and what is to be done with it then."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from evc.model.evc import EphemeralVolumeClaim
+from evc.model.evc import EphemeralVolumeClaim, OutcomeRule
 from evc.policy.usage import Usage
 
 SETTLE = timedelta(seconds=10)
@@ -21,21 +21,38 @@ def created(evc: EphemeralVolumeClaim) -> datetime:
     return evc.metadata.creation_timestamp
 
 
-def due(evc: EphemeralVolumeClaim, usage: Usage) -> datetime | None:
-    """Return when to delete; None while something holds the volume.
+def outcome_rule(evc: EphemeralVolumeClaim, usage: Usage) -> OutcomeRule:
+    """Return the rule for how it ended (or, while it has not, for never having been used)."""
+    if usage.first_used is None:
+        rule = evc.spec.on_expiry
+    else:
+        rule = evc.spec.on_failure if usage.failed else evc.spec.on_success
+    return rule or OutcomeRule()
 
-    Used: max(created + minimumWaitSeconds, finished + gracePeriodSeconds).
-    Never used: created + expirySeconds.
+
+def due(evc: EphemeralVolumeClaim, usage: Usage) -> datetime | None:
+    """Return when to act; None while something holds the volume.
+
+    Used: max(created + minimumWaitSeconds, finished + grace), where the grace period is
+    the outcome's own or else gracePeriodSeconds.  Never used: created + expirySeconds
+    (+ onExpiry.gracePeriodSeconds).
     """
     if usage.holds:
         return None
-    spec = evc.spec
+    spec, grace = evc.spec, outcome_rule(evc, usage).grace_period_seconds
     if usage.finished is None:
-        return created(evc) + timedelta(seconds=spec.expiry_seconds)
-    return max(
-        created(evc) + timedelta(seconds=spec.minimum_wait_seconds),
-        usage.finished + timedelta(seconds=spec.grace_period_seconds),
-    )
+        return after(created(evc), spec.expiry_seconds + (grace or 0))
+    if grace is None:
+        grace = spec.grace_period_seconds
+    return max(after(created(evc), spec.minimum_wait_seconds), after(usage.finished, grace))
+
+
+def after(time: datetime, seconds: int) -> datetime:
+    """Return a later time; the end of time if there is no such year."""
+    try:
+        return time + timedelta(seconds=seconds)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def seconds_until(deadline: datetime, now: datetime) -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from evc.model.core import Job, PersistentVolumeClaim, Pod
 from evc.model.evc import EphemeralVolumeClaim
+from evc.policy.owners import Owner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,8 @@ class Observed:
     scheduled or not."""
     jobs: tuple[Job, ...] = ()
     """Every Job whose pod template does, and every Job that controls one of ``pods``."""
+    owners: tuple[Owner, ...] = ()
+    """Other owners of designated pods, judged; only a live read knows them."""
     live: bool = False
     """Read from etcd, not from a cache: required before anything is destroyed."""
     mounted_by: tuple[str, ...] | None = None

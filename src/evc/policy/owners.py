@@ -2,18 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from evc.model.core import Job
+from evc.model.core import Job, Unstructured, Workload
+from evc.model.evc import OwnerSeen
+from evc.model.meta import OwnerReference
+
+OWNERS_KEPT = 100
+"""How many owners of unknown kinds one claim remembers; with more it holds, and says so."""
+
+BUILT_IN = frozenset(
+    {"Job", "CronJob", "ReplicaSet", "StatefulSet", "DaemonSet", "ReplicationController", "Node"}
+)
+"""Controllers of pods (or of Jobs) that are found by their pod template, or make Jobs that
+are; a Node owns mirror pods, which nothing restarts elsewhere."""
+_BUILT_IN_GROUPS = frozenset({"v1", "apps/v1", "batch/v1"})
+
+_OVER = frozenset(
+    {"complete", "completed", "succeeded", "success", "finished", "stopped", "terminated"}
+)
+_FAILED = frozenset({"failed", "failure", "error"})
+_STATE_FIELDS = (
+    ("phase",),
+    ("state",),
+    ("terminalState",),
+    ("jobDeploymentStatus",),
+    ("applicationState", "state"),
+)
+"""Where projects write their state: Argo Workflow phase, JobSet terminalState, Volcano
+state.phase, RayJob jobDeploymentStatus (its jobStatus is also FAILED before a retry),
+SparkApplication applicationState."""
+_TIME_FIELDS = ("finishedAt", "completionTime", "endTime", "terminationTime")
+"""Where they write when it ended: Workflow, most, RayJob, SparkApplication."""
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How and when a Job ended for good, in the API server's own words."""
+    """How and when something ended for good, in the API server's own words."""
 
     time: datetime | None
     failed: bool
+
+
+@dataclass(frozen=True)
+class Owner:
+    """What a live read says of one owner that is not a Job."""
+
+    name: str
+    """Kind/name."""
+    ending: Ending | None
+    """None: it may still make pods."""
+    why: str = "not finished"
+    seen: OwnerSeen | None = None
+    """For one of an unknown kind: how to ask it again."""
 
 
 def ending(job: Job) -> Ending | None:
@@ -40,3 +84,82 @@ def will_make_pods(job: Job) -> bool:
 def describe(job: Job) -> str:
     """Say in words why an unfinished Job holds."""
     return "suspended" if job.spec.suspend else "not finished"
+
+
+def wants_pods(workload: Workload) -> bool:
+    """Whether a built-in workload that is not a Job wants pods.
+
+    A DaemonSet wants as many as its controller last counted, and nobody knows how many
+    before that has seen the present spec.
+    """
+    if workload.metadata.deleting:
+        return False
+    if workload.status.desired_number_scheduled is not None:
+        seen = workload.status.observed_generation >= workload.metadata.generation
+        return workload.status.desired_number_scheduled > 0 or not seen
+    return workload.spec.replicas != 0
+
+
+def unknown_controllers(references: Iterable[OwnerReference]) -> Iterator[OwnerSeen]:
+    """Yield the controllers that only their own status can declare over."""
+    for reference in references:
+        built_in = reference.kind in BUILT_IN and reference.api_version in _BUILT_IN_GROUPS
+        if reference.controller and not built_in:
+            yield OwnerSeen(reference.api_version, reference.kind, reference.name, reference.uid)
+
+
+def judged(seen: OwnerSeen, found: Unstructured | None) -> Owner:
+    """Return the verdict on an owner of any kind; ``found`` None: it is gone.
+
+    Over is what is gone, being deleted, or says so: a condition Complete, Completed,
+    Succeeded, Finished or Failed that is True (or a Succeeded that is False, Tekton's way
+    to say failed), or a final word in one of the usual state fields.  Anything else
+    holds: a kind that never says that it is over holds until it is deleted.
+    """
+    name = f"{seen.kind}/{seen.name}"
+    if found is None or found.metadata.uid != seen.uid or found.metadata.deleting:
+        return Owner(name, Ending(None, failed=False))
+    told, state = _by_conditions(found.status), _by_state(found.status)
+    if told is not None and state is not None:
+        # Argo's Completed is True for a failed Workflow, too, and has no time.
+        return Owner(name, Ending(state.time or told.time, told.failed or state.failed))
+    return Owner(name, told or state)
+
+
+def _by_conditions(status: dict[str, Any]) -> Ending | None:
+    conditions = status.get("conditions")
+    for condition in conditions if isinstance(conditions, list) else ():
+        if not isinstance(condition, dict):
+            continue
+        kind, value = str(condition.get("type")).lower(), condition.get("status")
+        time = _time(condition.get("lastTransitionTime"))
+        if value == "True" and kind in _OVER | _FAILED:
+            return Ending(time, kind in _FAILED)
+        if value == "False" and kind == "succeeded":
+            return Ending(time, failed=True)
+    return None
+
+
+def _by_state(status: dict[str, Any]) -> Ending | None:
+    for path in _STATE_FIELDS:
+        value: Any = status
+        for part in path:
+            value = value.get(part) if isinstance(value, dict) else None
+        if isinstance(value, dict):
+            value = value.get("phase")
+        word = value.lower() if isinstance(value, str) else ""
+        if word in _OVER | _FAILED:
+            times = map(_time, map(status.get, _TIME_FIELDS))
+            failed = {word, str(status.get("jobStatus")).lower()} & _FAILED
+            return Ending(next(filter(None, times), None), bool(failed))
+    return None
+
+
+def _time(value: object) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else None

@@ -7,12 +7,32 @@ from typing import Any, Literal
 
 from evc.model.core import PersistentVolumeClaim, Pod
 from evc.model.evc import EphemeralVolumeClaim, EphemeralVolumeClaimStatus
+from evc.policy.reasons import EventReason, Reason
 
 
 @dataclass(frozen=True)
 class CreateClaim:
     """POST this PersistentVolumeClaim; a name that is taken is an error, never adopted."""
 
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PatchClaim:
+    """Merge a change into the claim, if it is still exactly the one in the patch.
+
+    Puts our mark on a claim that is taken over, or takes it off one that is retained.
+    """
+
+    claim: PersistentVolumeClaim
+    patch: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class UpdateClaim:
+    """Server-side apply what the template now says; a refusal is told and stops nothing."""
+
+    claim: PersistentVolumeClaim
     manifest: dict[str, Any]
 
 
@@ -44,15 +64,17 @@ class DeleteRecord:
     evc: EphemeralVolumeClaim
 
 
-Action = CreateClaim | DeleteClaim | ReleaseClaim | DeletePod | DeleteRecord
+Action = (
+    CreateClaim | PatchClaim | UpdateClaim | DeleteClaim | ReleaseClaim | DeletePod | DeleteRecord
+)
 
 
 @dataclass(frozen=True)
 class Note:
-    """An Event to record: ``reason`` in CamelCase, ``text`` with the evidence."""
+    """An Event to record: ``text`` with the evidence."""
 
     type: Literal["Normal", "Warning"]
-    reason: str
+    reason: Reason | EventReason
     action: str
     text: str
 

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from evc.model.core import PVC_PROTECTION, PersistentVolumeClaim, Pod
+from evc.model.evc import EphemeralVolumeClaim
 from evc.policy.deadline import SETTLE, seconds_until
 from evc.policy.observed import Observed
 from evc.policy.plan import Action, DeletePod, ReleaseClaim
-from evc.policy.usage import containers_ended, designated, last_finish
+from evc.policy.template import held_by_annotation
+from evc.policy.usage import containers_ended, designated, last_finish, unused_since
 
 RECHECK_SECONDS = 5.0
 """How often to look again at attachments, which are not watched."""
@@ -36,28 +38,45 @@ def release(
     observed: Observed, claim: PersistentVolumeClaim, completed_pods: str, now: datetime
 ) -> Step:
     """Return the next step for a claim that has a deletionTimestamp."""
+    if held_by_annotation(claim) or (observed.evc is not None and observed.evc.spec.hold):
+        return Step("deleted, but kept by hold as long as pods pin it", pinned_by=("hold",))
     if PVC_PROTECTION not in claim.metadata.finalizers:
-        others = ", ".join(claim.metadata.finalizers) or "none"
-        return Step(f"waiting for the claim to go; finalizers left: {others}")
-    pods = [pod for pod in observed.pods if claim.metadata.name in pod.claim_names]
+        others = claim.metadata.finalizers
+        names = tuple(f"finalizer/{name}" for name in others)
+        return Step(f"waiting for others' finalizers: {', '.join(others)}", pinned_by=names)
+    # A pod that is not scheduled by now never will be (the scheduler refuses a Terminating
+    # claim), and Kubernetes' own protection does not wait for it either.
+    pods = [
+        pod
+        for pod in observed.pods
+        if claim.metadata.name in pod.claim_names and (pod.spec.node_name or pod.terminal)
+    ]
     names = tuple(f"Pod/{pod.metadata.name}" for pod in pods)
     running = [f"Pod/{pod.metadata.name}" for pod in pods if not containers_ended(pod)]
     if running:
         return Step(f"waiting for {_some(running)} to end", pinned_by=tuple(running))
     if not pods:
         return Step("waiting for Kubernetes' own PVC protection to let go")
-    if completed_pods == "Wait":
+    if completed_pods == "Delete" and observed.evc is not None:
+        return _delete_pods(pods, observed.evc)
+    if completed_pods != "Release":
+        # Without the object nobody knows which pods were designated, so none is deleted.
         return Step(
-            f"kept by completed pods ({_some(names)}) and completedPods is Wait: delete them",
+            f"kept by completed pods ({_some(names)}) and completedPods is"
+            f" {completed_pods}: delete them",
             pinned_by=names,
         )
-    if completed_pods == "Delete" and observed.evc is not None:
-        doomed = [pod for pod in pods if designated(pod, observed.evc)]
-        return Step(
-            f"deleting completed pods: {_some(names)}",
-            tuple(DeletePod(pod) for pod in doomed if not pod.metadata.deleting),
-        )
     return _unprotect(observed, claim, pods, names, now)
+
+
+def _delete_pods(pods: list[Pod], evc: EphemeralVolumeClaim) -> Step:
+    doomed = [pod for pod in pods if designated(pod, evc)]
+    guests = tuple(f"Pod/{pod.metadata.name}" for pod in pods if pod not in doomed)
+    actions = tuple(DeletePod(pod) for pod in doomed if not pod.metadata.deleting)
+    if actions or not guests:
+        names = [f"Pod/{pod.metadata.name}" for pod in doomed]
+        return Step(f"deleting completed pods: {_some(names)}", actions)
+    return Step(f"kept by completed pods that are not designated: {_some(guests)}", (), guests)
 
 
 def _unprotect(
@@ -67,7 +86,7 @@ def _unprotect(
     names: tuple[str, ...],
     now: datetime,
 ) -> Step:
-    settled = max(_end(pod) for pod in pods) + SETTLE
+    settled = _last_end(pods, claim) + SETTLE
     if settled > now:
         return Step(
             "the last container ended a moment ago: leaving time to unmount",
@@ -89,11 +108,16 @@ def _unprotect(
     return Step(f"released from completed pods: {_some(names)}", (ReleaseClaim(claim),))
 
 
-def _end(pod: Pod) -> datetime:
-    """Return when the pod's last container ended; creation if it never had one."""
-    end = last_finish(pod) or pod.metadata.creation_timestamp
-    assert end is not None  # every stored object has a creation time
-    return end
+def _last_end(pods: list[Pod], claim: PersistentVolumeClaim) -> datetime:
+    """Return the latest moment at which a container may have run with the volume.
+
+    The pod that ended last may be gone already (a Job's ttl) and its volume still be
+    unmounting: nobody knows of its end but the DELETE, which was sent after it, and the
+    claim's Unused condition.
+    """
+    times = [last_finish(pod) for pod in pods]
+    times += [claim.metadata.deletion_timestamp, unused_since(claim)]
+    return max(time for time in times if time is not None)
 
 
 def _some(names: list[str] | tuple[str, ...], most: int = 5) -> str:

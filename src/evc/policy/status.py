@@ -10,7 +10,7 @@ from evc.model.core import PersistentVolumeClaim
 from evc.model.evc import ClaimReference, EphemeralVolumeClaim, HeldBy
 from evc.model.meta import Condition
 from evc.policy.reasons import FINISHED, READY, RECONCILING, STALLED, USED, Reason
-from evc.policy.usage import NAMES_SHOWN, Hold
+from evc.policy.usage import NAMES_SHOWN
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,12 @@ def claim_reference(
     )
 
 
-def held_by(holds: Iterable[Hold]) -> HeldBy | None:
-    """Return the short form of the holds, sorted so that equal worlds give equal status."""
-    names = sorted(hold.name for hold in holds)
-    return HeldBy(len(names), tuple(names[:NAMES_SHOWN])) if names else None
+def held_by(holders: Iterable[str]) -> HeldBy | None:
+    """Return the short form of who holds, sorted so that equal worlds give equal status."""
+    names = sorted(holders)
+    if not names:
+        return None
+    shown = tuple(names[:NAMES_SHOWN])
+    more = len(names) - len(shown)
+    summary = ", ".join(shown) + (f" and {more} more" if more else "")
+    return HeldBy(len(names), shown, summary)

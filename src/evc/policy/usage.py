@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from evc.model.core import (
     FAILED,
@@ -12,11 +12,19 @@ from evc.model.core import (
     Job,
     LabelSelector,
     LabelSelectorRequirement,
+    PersistentVolumeClaim,
     Pod,
+    PodTemplate,
 )
-from evc.model.evc import EphemeralVolumeClaim
+from evc.model.evc import EphemeralVolumeClaim, OwnerSeen
 from evc.policy.observed import Observed
-from evc.policy.owners import describe, ending, will_make_pods
+from evc.policy.owners import (
+    OWNERS_KEPT,
+    describe,
+    ending,
+    unknown_controllers,
+    will_make_pods,
+)
 
 NAMES_SHOWN = 5
 
@@ -29,7 +37,7 @@ def matches(selector: LabelSelector, labels: dict[str, str]) -> bool:
     """
     if not selector.match_labels and not selector.match_expressions:
         return False
-    return all(labels.get(key) == value for key, value in selector.match_labels.items()) and all(
+    return selector.match_labels.items() <= labels.items() and all(
         _satisfied(requirement, labels) for requirement in selector.match_expressions
     )
 
@@ -47,6 +55,23 @@ def _satisfied(requirement: LabelSelectorRequirement, labels: dict[str, str]) ->
             return not present or labels[requirement.key] not in requirement.values
 
 
+def designated(pod: Pod, evc: EphemeralVolumeClaim) -> bool:
+    """Whether the selector names this pod."""
+    return matches(evc.spec.pod_selector, pod.metadata.labels)
+
+
+def makes_designated(template: PodTemplate, evc: EphemeralVolumeClaim) -> bool:
+    """Whether the selector names the pods made from this template."""
+    return matches(evc.spec.pod_selector, template.metadata.labels)
+
+
+def makes_users(template: PodTemplate, claim_name: str, evc: EphemeralVolumeClaim | None) -> bool:
+    """Whether pods made from this template would be designated or reference the claim."""
+    if claim_name in template.spec.claim_names:
+        return True
+    return evc is not None and makes_designated(template, evc)
+
+
 @dataclass(frozen=True)
 class Hold:
     """Something because of which the volume must stay."""
@@ -62,11 +87,13 @@ class Usage:
 
     holds: tuple[Hold, ...]
     strangers: tuple[str, ...]
-    """Pods that reference the claim without being designated: they hold, never use."""
+    """Who references the claim without being designated, as in ``holds``: they never use it."""
     first_used: datetime | None
     finished: datetime | None
     """When the last designated work ended; None while something holds, or never used."""
     failed: bool
+    owners: tuple[OwnerSeen, ...]
+    """Owners of designated pods that must be asked whether they are over."""
     evidence: tuple[str, ...]
     """Who was seen finished and when, for the event that explains a deletion."""
 
@@ -76,41 +103,57 @@ class _End:
     name: str
     time: datetime | None
     failed: bool
+    designated: bool = True
 
 
-def usage(observed: Observed, evc: EphemeralVolumeClaim, now: datetime) -> Usage:
+def usage(
+    observed: Observed, evc: EphemeralVolumeClaim, now: datetime, *, since: datetime | None
+) -> Usage:
     """Return who uses and holds the volume.
 
     ``now`` stands in for the end of work that vanished without a trace (a bare pod
-    deleted while nobody watched): the grace period then starts when that was noticed.
+    deleted while nobody watched): the grace period then starts when that was noticed, or
+    when the claim's Unused condition says that its last pod went.
+    A container that started before ``since`` did so with somebody else's volume of that
+    name; None: there is no volume of ours, and no start says anything.
     """
-    holds = tuple(_holds(observed))
-    ends = tuple(_ends(observed, evc))
-    first_used = _first_used(observed, evc)
+    owners = owners_seen(observed, evc)
+    holds = tuple(sorted(_holds(observed, owners), key=lambda hold: hold.name))
+    ends = tuple(sorted(_ends(observed, evc), key=lambda end: end.name))
+    first_used = evc.status.first_used_time
+    if first_used is None and since is not None:
+        first_used = _first_used(observed, evc, since)
     finished, failed = None, False
     if first_used is not None and not holds:
-        finished, failed = _finish(ends, evc, now)
+        unused = unused_since(observed.claim)
+        dated = unused is not None and unused >= first_used
+        noticed = unused if unused is not None and dated else _whole_second(now)
+        finished, failed = _finish(ends, evc, noticed)
     return Usage(
         holds=holds,
-        strangers=tuple(
-            f"Pod/{pod.metadata.name}"
-            for pod in observed.pods
-            if not pod.terminal and not designated(pod, evc)
-        ),
+        strangers=tuple(sorted(_strangers(observed, evc))),
         first_used=first_used,
         finished=finished,
         failed=failed,
-        evidence=tuple(
-            f"{end.name} {'failed' if end.failed else 'finished'}"
-            + (f" at {stamp(end.time)}" if end.time else "")
-            for end in ends
-        ),
+        # One too many says, durably, that there were more.
+        owners=_to_remember(owners, observed)[: OWNERS_KEPT + 1],
+        evidence=tuple(_told(end) for end in ends if end.designated),
     )
 
 
-def designated(pod: Pod, evc: EphemeralVolumeClaim) -> bool:
-    """Whether the selector names this pod."""
-    return matches(evc.spec.pod_selector, pod.metadata.labels)
+def _strangers(observed: Observed, evc: EphemeralVolumeClaim) -> set[str]:
+    """Return the undesignated holders: a Job for its pods, if it is one that holds."""
+    jobs = {j.metadata.uid: j.metadata.name for j in observed.jobs if will_make_pods(j)}
+    guests = [pod for pod in observed.pods if not pod.terminal and not designated(pod, evc)]
+    return {
+        f"Job/{jobs[uid]}" if (uid := _controller(pod)) in jobs else f"Pod/{pod.metadata.name}"
+        for pod in guests
+    }
+
+
+def _told(end: _End) -> str:
+    how = "failed" if end.failed else "finished"
+    return f"{end.name} {how}" + (f" at {stamp(end.time)}" if end.time is not None else "")
 
 
 def stamp(time: datetime) -> str:
@@ -118,8 +161,35 @@ def stamp(time: datetime) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _holds(observed: Observed) -> Iterator[Hold]:
-    """Yield what holds: unfinished Jobs, and pods no unfinished Job speaks for.
+def owners_seen(observed: Observed, evc: EphemeralVolumeClaim) -> tuple[OwnerSeen, ...]:
+    """Return the owners of unknown kinds of designated pods and Jobs, old ones first.
+
+    Once seen they are remembered in status: between two steps of a Workflow, or two
+    attempts of a JobSet, there is no pod and no Job left that points to them.
+    """
+    seen = dict.fromkeys(evc.status.owners)
+    for pod in observed.pods:
+        if designated(pod, evc) and not _of_namesake(pod, evc):
+            seen |= dict.fromkeys(unknown_controllers(pod.metadata.owner_references))
+    for job in observed.jobs:
+        end = ending(job)
+        if end is None or not _before(end.time, evc):
+            seen |= dict.fromkeys(unknown_controllers(job.metadata.owner_references))
+    # Owners of owners, which only a live read finds (a TrainJob makes a JobSet makes Jobs).
+    seen |= dict.fromkeys(owner.seen for owner in observed.owners if owner.seen is not None)
+    return tuple(seen)
+
+
+def _to_remember(owners: tuple[OwnerSeen, ...], observed: Observed) -> tuple[OwnerSeen, ...]:
+    """Leave out owners that are over and that nothing here points to any more."""
+    over = {owner.seen for owner in observed.owners if owner.ending is not None}
+    metas = (*(pod.metadata for pod in observed.pods), *(job.metadata for job in observed.jobs))
+    present = {owner.uid for meta in metas for owner in meta.owner_references}
+    return tuple(seen for seen in owners if seen not in over or seen.uid in present)
+
+
+def _holds(observed: Observed, owners: tuple[OwnerSeen, ...]) -> Iterator[Hold]:
+    """Yield what holds: unfinished owners, and pods no unfinished Job speaks for.
 
     Unscheduled pods hold, too: pvc-protection does not count them, so a volume
     deleted under a Pending pod would be gone when it starts (druid-operator#305).
@@ -131,6 +201,11 @@ def _holds(observed: Observed) -> Iterator[Hold]:
         if not pod.terminal and _controller(pod) not in unfinished:
             why = "being deleted" if pod.metadata.deleting else "not finished"
             yield Hold(f"Pod/{pod.metadata.name}", why)
+    for owner in observed.owners:
+        if owner.ending is None:
+            yield Hold(owner.name, owner.why)
+    if len(owners) > OWNERS_KEPT:
+        yield Hold("Owner/*", f"more than {OWNERS_KEPT} owners are too many to remember")
 
 
 def _controller(pod: Pod) -> str:
@@ -148,17 +223,32 @@ def _ends(observed: Observed, evc: EphemeralVolumeClaim) -> Iterator[_End]:
         end = ending(job)
         if end is not None and not _before(end.time, evc):
             finished_jobs.add(job.metadata.uid)
-            yield _End(f"Job/{job.metadata.name}", end.time, end.failed)
+            mine = makes_designated(job.spec.template, evc)
+            yield _End(f"Job/{job.metadata.name}", end.time, end.failed, mine)
+    for owner in observed.owners:
+        if owner.ending is not None and not _before(owner.ending.time, evc):
+            yield _End(owner.name, owner.ending.time, owner.ending.failed)
     for pod in observed.pods:
-        if pod.terminal and not _before(last_finish(pod), evc):
+        if pod.terminal and not _of_namesake(pod, evc):
             # The Job's word about success counts, not that of a pod it retried.
             failed = pod.status.phase == FAILED and _controller(pod) not in finished_jobs
-            yield _End(f"Pod/{pod.metadata.name}", last_finish(pod), failed)
+            mine = designated(pod, evc)
+            yield _End(f"Pod/{pod.metadata.name}", last_finish(pod), failed, mine)
 
 
 def _before(time: datetime | None, evc: EphemeralVolumeClaim) -> bool:
     created = evc.metadata.creation_timestamp
     return time is not None and created is not None and time < created
+
+
+def _of_namesake(pod: Pod, evc: EphemeralVolumeClaim) -> bool:
+    """Whether the pod's work was with the volume of an earlier object of this name.
+
+    It ended before this object existed, or began before and so, unless the volume was
+    taken over, cannot have been with ours.
+    """
+    ended = pod.terminal and _before(last_finish(pod), evc)
+    return ended or (not evc.adopts and _before(_first_start(pod), evc))
 
 
 def last_finish(pod: Pod) -> datetime | None:
@@ -181,53 +271,74 @@ def _containers(pod: Pod) -> tuple[ContainerStatus, ...]:
     return (*pod.status.init_container_statuses, *pod.status.container_statuses)
 
 
-def _first_used(observed: Observed, evc: EphemeralVolumeClaim) -> datetime | None:
+def _first_used(observed: Observed, evc: EphemeralVolumeClaim, since: datetime) -> datetime | None:
     """Return the first start of a container that could write to the volume."""
-    times = [evc.status.first_used_time]
-    for pod in observed.pods:
-        if designated(pod, evc) and evc.claim_name in pod.claim_names:
-            started = _first_start(pod)
-            if not (pod.terminal and _before(last_finish(pod), evc)):
-                times.append(started)
-    times.extend(_job_start(job, evc) for job in observed.jobs)
+    times = [
+        _first_start(pod)
+        for pod in observed.pods
+        if designated(pod, evc) and evc.claim_name in pod.claim_names and not _of_namesake(pod, evc)
+    ]
+    times = [time for time in times if time is not None and time >= since]
+    times += [_job_start(job, evc, since) for job in observed.jobs]
     return min((time for time in times if time is not None), default=None)
 
 
 def _first_start(pod: Pod) -> datetime | None:
-    times = []
-    for status in _containers(pod):
-        for state in (status.state, status.last_state):
-            ran = state.running or state.terminated
-            times.append(ran.started_at if ran is not None else None)
+    states = [state for s in _containers(pod) for state in (s.state, s.last_state)]
+    times = [ran.started_at for state in states if (ran := state.running or state.terminated)]
     return min((time for time in times if time is not None), default=None)
 
 
-def _job_start(job: Job, evc: EphemeralVolumeClaim) -> datetime | None:
-    """Return when a Job started whose pods ran, also if none of them is left to see."""
-    template = Pod(job.metadata, job.spec.template.spec)
+def _job_start(job: Job, evc: EphemeralVolumeClaim, since: datetime) -> datetime | None:
+    """Return when a Job's pods first ran, also if none of them is left to see.
+
+    The Job may have been created before the volume and have waited for it.
+    """
+    end, template = ending(job), job.spec.template
     ran = job.status.succeeded or job.status.failed
-    mine = matches(evc.spec.pod_selector, job.spec.template.metadata.labels)
-    end = ending(job)
-    if not (ran and mine and evc.claim_name in template.claim_names):
+    mine = makes_designated(template, evc) and evc.claim_name in template.spec.claim_names
+    over_before = end is not None and end.time is not None and end.time < since
+    if not ran or not mine or over_before or job.status.start_time is None:
         return None
-    return None if end is not None and _before(end.time, evc) else job.status.start_time
+    return max(job.status.start_time, since)
 
 
 def _finish(
-    ends: tuple[_End, ...], evc: EphemeralVolumeClaim, now: datetime
+    ends: tuple[_End, ...], evc: EphemeralVolumeClaim, noticed: datetime
 ) -> tuple[datetime, bool]:
-    """Return when the last work ended and whether it failed.
+    """Return when the last designated work ended and whether it failed.
 
-    What the API says counts, if it accounts for all that was last seen to hold;
-    something that held and vanished unseen ended when that is noticed, and nothing
-    proves that it succeeded.
+    What the API says counts, if it accounts for all that was last seen to hold.  What
+    held and then vanished unseen ended when that is noticed, and nothing proves that it
+    succeeded; an owner that says that but not when it ended did so when it is noticed.
     """
     held = evc.status.held_by
+    holders = set(held.names) if held is not None else set()
     names = {end.name for end in ends}
-    vanished = held is not None and (held.count > NAMES_SHOWN or not names >= set(held.names))
-    timed = [(end.time, end.failed) for end in ends if end.time is not None]
+    vanished = held is not None and not (holders <= names and held.count <= len(names))
+    work = [end for end in ends if end.designated]
+    undated = [end for end in work if end.time is None]
+    dated = [(end.time, end.failed) for end in work if end.time is not None]
     if evc.status.finished_time is not None:
-        timed.append((evc.status.finished_time, evc.status.outcome == "Failed"))
-    if vanished or not timed:
-        return now, vanished
-    return max(timed)
+        dated.append((evc.status.finished_time, evc.status.outcome == "Failed"))
+    if vanished or not dated or holders & {end.name for end in undated}:
+        return noticed, vanished or any(end.failed for end in undated)
+    return max(dated)
+
+
+def unused_since(claim: PersistentVolumeClaim | None) -> datetime | None:
+    """Return since when Kubernetes itself has seen no pod with the claim (KEP-5541).
+
+    It only dates an end that we know of otherwise: the condition can be stale or absent,
+    and does not know what will be restarted.
+    """
+    for condition in claim.status.conditions if claim is not None else ():
+        if condition.type == "Unused" and condition.status == "True":
+            return condition.last_transition_time
+    return None
+
+
+def _whole_second(time: datetime) -> datetime:
+    """Round up, as the API keeps whole seconds and a grace period must not be cut short."""
+    floor = time.replace(microsecond=0)
+    return floor if floor == time else floor + timedelta(seconds=1)

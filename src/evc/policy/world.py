@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,7 @@ from evc.policy.observed import Observed
 from evc.policy.plan import Action, Note, Plan
 from evc.policy.reasons import READY, Reason
 from evc.policy.status import Summary, claim_reference, conditions, held_by
-from evc.policy.usage import Usage, usage
+from evc.policy.usage import NAMES_SHOWN, Usage, usage
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,17 @@ class World:
     @cached_property
     def usage(self) -> Usage:
         """Who uses and holds the volume."""
-        return usage(self.observed, self.evc, self.now)
+        return usage(self.observed, self.evc, self.now, since=self._since)
+
+    @property
+    def _since(self) -> datetime | None:
+        """From when on a start of a container is a use of *our* volume; None: there is none."""
+        if self.mine is not None and not self.evc.adopts:
+            return self.mine.metadata.creation_timestamp
+        if self.mine is not None:
+            return datetime.min.replace(tzinfo=UTC)
+        gone = self.vanished and self.observed.claim is None
+        return self.evc.metadata.creation_timestamp if gone else None
 
     @cached_property
     def due(self) -> datetime | None:
@@ -40,6 +50,25 @@ class World:
         """The claim, if it is provably ours."""
         claim = self.observed.claim
         return claim if claim is not None and template.ours(claim, self.evc) else None
+
+    @property
+    def claim_name(self) -> str:
+        """Name of the PersistentVolumeClaim."""
+        return self.evc.claim_name
+
+    @property
+    def due_time(self) -> datetime:
+        """When to delete, for the rules after `in_use`, which took every world with holds."""
+        assert self.due is not None
+        return self.due
+
+    @property
+    def evidence(self) -> str:
+        """Who was seen finished, in words."""
+        seen = self.usage.evidence
+        more = len(seen) - NAMES_SHOWN
+        shown = "; ".join(seen[:NAMES_SHOWN]) or "the pods that used it are gone"
+        return f"{shown}; and {more} more" if more > 0 else shown
 
     @property
     def used(self) -> bool:
@@ -58,6 +87,21 @@ class World:
         return self.reason == Reason.RELEASING.value
 
     @property
+    def terminating(self) -> bool:
+        """Whether our claim was deleted and is still there."""
+        return self.mine is not None and self.mine.metadata.deleting
+
+    @property
+    def unseen_owners(self) -> bool:
+        """Whether something that only a live read can judge may still hold the volume."""
+        if self.observed.live:
+            return False
+        held = self.evc.status.held_by
+        names = held.names if held is not None else ()
+        elsewhere = any(not name.startswith(("Pod/", "Job/")) for name in names)
+        return elsewhere or bool(self.usage.owners)
+
+    @property
     def vanished(self) -> bool:
         """Whether the very claim that status knows is no longer there."""
         known, claim = self.evc.status.claim, self.observed.claim
@@ -69,6 +113,11 @@ class World:
     def on_hold(self) -> bool:
         """Whether a person asked to keep the volume."""
         return self.evc.spec.hold or template.held_by_annotation(self.mine)
+
+    @property
+    def retains(self) -> bool:
+        """Whether the volume is to stay, by the rule for this outcome."""
+        return deadline.outcome_rule(self.evc, self.usage).action == "Retain"
 
     def status(self, summary: Summary, **overrides: Any) -> EphemeralVolumeClaimStatus:
         """Return the status that tells this world; ``overrides`` replace single fields."""
@@ -82,9 +131,10 @@ class World:
             "claim": claim_reference(self.mine, self.evc.status.claim),
             "first_used_time": seen.first_used,
             "finished_time": seen.finished,
-            "deletion_time": None if self.on_hold else self.due,
+            "deletion_time": None if self.on_hold or self.retains else self.due,
             "outcome": outcome,
-            "held_by": held_by(seen.holds),
+            "held_by": held_by(hold.name for hold in seen.holds),
+            "owners": seen.owners,
         }
         return EphemeralVolumeClaimStatus(**fields | overrides)
 
@@ -93,19 +143,24 @@ class World:
         status: EphemeralVolumeClaimStatus,
         *actions: Action,
         note: Note | None = None,
+        also: tuple[Note, ...] = (),
         requeue_after: float | None = None,
         irreversible: bool = False,
     ) -> Plan:
         """Return the plan; a status that says nothing new is not written.
 
-        ``note`` is told once: when the reason in status changes to the new one.
+        ``note`` is told once: when the reason in status changes to the new one; those in
+        ``also`` are told whenever the plan is carried out.
         """
         ready = status.condition(READY)
         news = ready is None or ready.reason != self.reason
+        # The DELETE may be sent and the cache not know it yet: only a live read may take
+        # back what was decided.
+        irreversible = irreversible or (self.decided and news)
         return Plan(
             status=None if status == self.evc.status else status,
             actions=actions,
-            notes=(note,) if note is not None and news else (),
+            notes=((note,) if note is not None and news else ()) + also,
             requeue_after=requeue_after,
             irreversible=irreversible,
         )

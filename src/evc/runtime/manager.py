@@ -12,7 +12,7 @@
 |---------------|---------------------------------------------------------------------------|
 | 1. workers    | what has begun ends, and nothing begins                                   |
 | 2. election   | the lease is released only once nobody here can write any more            |
-| 3. informers  | they only read, so they may die with the process if they are slow         |
+| 3. informers  | told, not waited for: they only read, and a silent watch ends late        |
 | 4. servers    | probes and the last metrics answer until the end                          |
 
 Each step has a time limit; together they take at most the grace period.
@@ -35,8 +35,8 @@ from evc.runtime.reflector import Reflector
 # the start itself.
 _SYNC_POLL = 0.1
 # How the grace period is shared out.  Workers may be in the middle of an API call, the
-# election has one request to make, informers only read.
-_WORKERS_SHARE, _ELECTION_SHARE, _INFORMERS_SHARE = 0.7, 0.2, 0.1
+# election has one request to make.
+_WORKERS_SHARE, _ELECTION_SHARE = 0.7, 0.2
 
 
 class Server(Protocol):
@@ -102,8 +102,8 @@ class Manager:
                 for server in self._servers:
                     server.start()
                     running.callback(server.stop)
-                informers = self._start_informers(stop)
-                running.callback(self._end_informers, informers)
+                running.callback(self._stop_informers.set)
+                self._start_informers(stop)
                 if self._wait_synced(stop):
                     election = self._start_election(stop)
                     running.callback(self._end_work, election)
@@ -113,15 +113,13 @@ class Manager:
         if self._failure is not None:
             raise self._failure
 
-    def _start_informers(self, stop: threading.Event) -> list[threading.Thread]:
-        return [
+    def _start_informers(self, stop: threading.Event) -> None:
+        for reflector in self._reflectors:
             self._spawn(
                 f"informer-{reflector.resource}",
                 functools.partial(reflector.run, self._stop_informers),
                 stop,
             )
-            for reflector in self._reflectors
-        ]
 
     def _wait_synced(self, stop: threading.Event) -> bool:
         """Wait for every cache; false if ``stop`` came first."""
@@ -167,10 +165,6 @@ class Manager:
         self._stop_election.set()
         if election is not None:
             self._join([election], _ELECTION_SHARE)
-
-    def _end_informers(self, informers: Sequence[threading.Thread]) -> None:
-        self._stop_informers.set()
-        self._join(informers, _INFORMERS_SHARE)
 
     def _join(self, threads: Sequence[threading.Thread], share: float) -> None:
         deadline = self._clock.monotonic() + self._grace_period * share

@@ -1,0 +1,67 @@
+"""Asks the owners of designated pods, live, whether they will make more of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from evc.kube.client import Client
+from evc.kube.resources import WORKLOADS, Resource
+from evc.model.core import Unstructured
+from evc.model.errors import Forbidden, NotFound
+from evc.model.evc import EphemeralVolumeClaim, OwnerSeen
+from evc.model.meta import Key
+from evc.policy.observed import Observed
+from evc.policy.owners import Ending, Owner, judged, unknown_controllers, wants_pods
+from evc.policy.usage import makes_users, owners_seen
+
+
+class AskOwners:
+    """Judges every owner but Jobs, which have an informer of their own."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def __call__(self, evc: EphemeralVolumeClaim, observed: Observed) -> tuple[Owner, ...]:
+        """Return the verdicts; what may not be read is not over. Raises ApiError otherwise."""
+        return (*self._workloads(evc), *self._others(evc, observed))
+
+    def _workloads(self, evc: EphemeralVolumeClaim) -> Iterator[Owner]:
+        """Yield the built-in workloads whose pods are designated, found by their template.
+
+        A Deployment is asked besides its ReplicaSets: with strategy Recreate there is a
+        moment in which it wants pods and none of its ReplicaSets does.
+        """
+        for kind, resource in WORKLOADS.items():
+            try:
+                items = self._client.list(resource, evc.metadata.namespace).items
+            except Forbidden as error:
+                yield Owner(f"{kind}/*", None, f"may not be listed: {error}")
+                continue
+            for workload in items:
+                template = workload.spec.template
+                if template is not None and makes_users(template, evc.claim_name, evc):
+                    over = None if wants_pods(workload) else Ending(None, failed=False)
+                    yield Owner(f"{kind}/{workload.metadata.name}", over, "wants pods")
+
+    def _others(self, evc: EphemeralVolumeClaim, observed: Observed) -> Iterator[Owner]:
+        asking = list(owners_seen(observed, evc))
+        for seen in asking:  # grows while it is walked: owners have owners
+            try:
+                found = self._read(seen, evc.metadata.namespace)
+            except Forbidden as error:
+                yield Owner(f"{seen.kind}/{seen.name}", None, f"may not be read: {error}", seen)
+                continue
+            yield replace(judged(seen, found), seen=seen)
+            if found is not None:
+                above = unknown_controllers(found.metadata.owner_references)
+                asking += [owner for owner in above if owner not in asking]
+
+    def _read(self, seen: OwnerSeen, namespace: str) -> Unstructured | None:
+        """Return the owner; None if it, or its whole kind with its CRD, is gone."""
+        try:
+            plural = self._client.plural(seen.api_version, seen.kind)
+            resource = Resource(seen.api_version, plural, Unstructured)
+            return self._client.get(resource, Key(namespace, seen.name))
+        except NotFound:
+            return None

@@ -1,0 +1,185 @@
+"""Rules about the end: deciding it, seeing the claim out, and being a record afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+import msgspec
+
+from evc.model.core import PersistentVolumeClaim
+from evc.model.evc import COMPLETED_PODS, OWNER_UID, Outcome
+from evc.model.meta import Condition
+from evc.policy import template
+from evc.policy.deadline import after, seconds_until
+from evc.policy.observed import Observed
+from evc.policy.plan import DeleteClaim, DeleteRecord, Note, PatchClaim, Plan
+from evc.policy.reasons import FINISHED, READY, EventReason, Reason
+from evc.policy.release import Step, release
+from evc.policy.status import Summary, held_by
+from evc.policy.usage import stamp
+from evc.policy.world import World
+
+
+def orphaned(observed: Observed, now: datetime) -> Plan:
+    """A user deleted the EphemeralVolumeClaim: help its claim, which the mark identifies.
+
+    The garbage collector deletes the claim (ownerReference); completed pods may pin it.
+    Without an ownerReference (whenDeleted: Retain) it is never deleted, so nothing follows.
+    """
+    claim = observed.claim
+    if claim is None or OWNER_UID not in claim.metadata.annotations or not claim.metadata.deleting:
+        return Plan()
+    policy = claim.metadata.annotations.get(COMPLETED_PODS, "Wait")
+    step = release(observed, claim, policy, now)
+    return _stepping(step)
+
+
+def tombstone(world: World) -> Plan | None:
+    """A finished object never acts again; it only goes after its ttl."""
+    finished = world.evc.status.condition(FINISHED)
+    if finished is None or finished.status != "True":
+        return None
+    return _farewell(world, finished)
+
+
+def deleted_by_user(world: World) -> Plan | None:
+    """The object is being deleted (foreground cascade): as for an orphan."""
+    return orphaned(world.observed, world.now) if world.evc.metadata.deleting else None
+
+
+def retaining(world: World) -> Plan | None:
+    """It was decided to keep the volume: take our marks off, then finish."""
+    if world.reason != Reason.RETAINING.value:
+        return None
+    if world.mine is not None:
+        return Plan(actions=(PatchClaim(world.mine, template.letting_go(world.mine)),))
+    return finish(world, Reason.RETAINED)
+
+
+def leaving(world: World) -> Plan | None:
+    """Our claim was deleted: see it out.
+
+    If somebody else deleted it, it still goes only when nothing holds it, and status goes
+    on telling the claim's own life.
+    """
+    claim = world.mine
+    if claim is None or not claim.metadata.deleting:
+        return None
+    step = release(world.observed, claim, world.evc.spec.completed_pods, world.now)
+    if not world.decided:
+        moving = not (world.usage.holds or step.pinned_by)
+        moving = moving and bool(step.actions or step.requeue_after)
+        return _stepping(step) if moving else None
+    if not step.pinned_by and world.evc.status.held_by is None:
+        return _stepping(step)
+    status = world.status(
+        Summary(Reason.RELEASING, step.message, reconciling=True),
+        deletion_time=world.evc.status.deletion_time,
+        outcome=world.evc.status.outcome,
+        finished_time=world.evc.status.finished_time,  # pins are no work that could vanish
+        held_by=held_by(step.pinned_by),
+    )
+    return replace(_stepping(step), status=world.plan(status).status)
+
+
+def overdue(world: World) -> Plan | None:
+    """It is time: decide durably, then send the DELETE.
+
+    Somebody else may have sent it already; then it only has to be seen out.
+    """
+    claim = world.mine
+    assert claim is not None  # all rules above took the cases without one
+    why = world.evidence if world.used else "no designated pod ever used it"
+    what = "letting PersistentVolumeClaim {} go, which somebody else deleted"
+    if not claim.metadata.deleting:
+        what = "deleting PersistentVolumeClaim {}"
+    text = f"{what.format(world.claim_name)}: {why}; due {stamp(world.due_time)}"
+    outcome: Outcome = "Expired"
+    if world.used:
+        outcome = "Failed" if world.usage.failed else "Succeeded"
+    if world.retains:
+        return _retain(world, claim, outcome, why)
+    status = world.status(Summary(Reason.RELEASING, text, reconciling=True), outcome=outcome)
+    actions = () if claim.metadata.deleting else (DeleteClaim(claim),)
+    note = Note(
+        "Normal", EventReason.DELETING if world.used else EventReason.EXPIRING, "Delete", text
+    )
+    # Told with every DELETE that was accepted, also if an attempt before it was not.
+    also = (note,) if actions else ()
+    return world.plan(
+        status, *actions, note=None if actions else note, also=also, irreversible=True
+    )
+
+
+def delayed(world: World) -> Plan:
+    """Return the plan of a due deletion that the deletion limit does not admit yet."""
+    text = f"{world.evidence if world.used else 'never used'}; due, but deletions are limited"
+    return world.plan(world.status(Summary(Reason.DRAINING, text, ready=True)))
+
+
+def _stepping(step: Step) -> Plan:
+    note = Note("Normal", EventReason.RELEASED, "Release", step.message)
+    return Plan(
+        actions=step.actions,
+        notes=(note,) if step.actions else (),
+        requeue_after=step.requeue_after,
+        irreversible=bool(step.actions),
+    )
+
+
+def _retain(world: World, claim: PersistentVolumeClaim, outcome: Outcome, why: str) -> Plan:
+    """Decide durably that the volume stays, then let go of it."""
+    text = f"keeping PersistentVolumeClaim {world.claim_name}: {why}"
+    status = world.status(
+        Summary(Reason.RETAINING, text, reconciling=True), outcome=outcome, deletion_time=None
+    )
+    return world.plan(
+        status,
+        PatchClaim(claim, template.letting_go(claim)),
+        note=Note("Normal", Reason.RETAINING, "Retain", text),
+        irreversible=True,
+    )
+
+
+def finish(world: World, reason: Reason) -> Plan:
+    """The volume is gone as it should be: become a record, or go at once (ttl 0)."""
+    if world.evc.spec.ttl_seconds_after_finished == 0:
+        plan = _delete_record(world)
+        note = Note("Normal", reason, "Delete", reason.meaning)
+        return replace(plan, notes=(note,)) if plan.actions else plan
+    old = world.evc.status
+    ready = old.condition(READY)
+    # The pods may be gone by now: what was said when the DELETE was sent still holds.
+    told = ready.message if ready is not None and not world.usage.evidence else world.evidence
+    text = f"{reason.meaning} {told if world.used else ''}".strip()
+    status = world.status(
+        Summary(reason, text, ready=True, finished=True),
+        deletion_time=old.deletion_time,
+        outcome=old.outcome or "Expired",
+        finished_time=old.finished_time,
+        held_by=None,
+    )
+    ttl = float(world.evc.spec.ttl_seconds_after_finished)
+    note = Note("Normal", reason, "Delete", text)
+    return world.plan(status, note=note, requeue_after=ttl, irreversible=True)
+
+
+def _farewell(world: World, finished: Condition) -> Plan:
+    """Wait for the ttl; the one thing still written is that a new spec was seen."""
+    evc = world.evc
+    gone = after(finished.last_transition_time, evc.spec.ttl_seconds_after_finished)
+    left = seconds_until(gone, world.now)
+    if not left:
+        return _delete_record(world)
+    seen = msgspec.structs.replace(evc.status, observed_generation=evc.metadata.generation)
+    return world.plan(seen, requeue_after=left)
+
+
+def _delete_record(world: World) -> Plan:
+    """Delete the object itself, unless the volume would go with it by ownerReference."""
+    claim = world.observed.claim
+    owners = claim.metadata.owner_references if claim is not None else ()
+    if any(owner.uid == world.evc.metadata.uid for owner in owners):
+        return Plan()
+    return Plan(actions=(DeleteRecord(world.evc),), irreversible=True)

@@ -1,0 +1,156 @@
+"""Rules about getting the claim: making it, taking it over, not finding it, not owning it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from evc.model.core import PersistentVolumeClaim
+from evc.model.evc import ADOPT_BY, OWNER_UID, ClaimReference
+from evc.policy import template
+from evc.policy.deadline import seconds_until
+from evc.policy.dispose import finish, orphaned
+from evc.policy.plan import CreateClaim, Note, PatchClaim, Plan
+from evc.policy.reasons import READY, EventReason, Reason
+from evc.policy.status import Summary
+from evc.policy.world import World
+
+
+def gone(world: World) -> Plan | None:
+    """Our claim was there and is not any more: finished, lost, or to be made again."""
+    if not world.vanished:
+        return None
+    if world.decided:
+        return finish(world, Reason.DELETED if world.used else Reason.EXPIRED)
+    if world.used:
+        return _lost(world)
+    if world.observed.claim is not None:
+        return adopt(world) or _conflict(world, world.observed.claim)
+    if (world.due or world.now) <= world.now and not world.usage.holds:
+        return finish(world, Reason.EXPIRED)
+    if world.evc.adopts:
+        return _missing(world)
+    text = f"PersistentVolumeClaim {world.claim_name} vanished before it was used: making it again"
+    return _create(world, Note("Warning", EventReason.CLAIM_VANISHED, "Create", text))
+
+
+def provision(world: World) -> Plan | None:
+    """There is no claim yet: ask for it, after having said durably that we will."""
+    if world.observed.claim is not None:
+        return None
+    if world.due is not None and world.due <= world.now and not world.on_hold:
+        return finish(world, Reason.EXPIRED)
+    return _missing(world) if world.evc.adopts else _create(world, None)
+
+
+def adopt(world: World) -> Plan | None:
+    """A claim is to be taken over and its owner agrees: put our mark on it."""
+    claim = world.observed.claim
+    if not world.evc.adopts or claim is None or world.mine is not None:
+        return None
+    meta, evc = claim.metadata, world.evc.metadata
+    if meta.annotations.get(ADOPT_BY) != evc.name or meta.deleting:
+        return None
+    if meta.annotations.get(OWNER_UID, evc.uid) != evc.uid:
+        return None
+    text = f"taking over PersistentVolumeClaim {meta.name}"
+    summary = Summary(Reason.PROVISIONING, text, reconciling=True)
+    status = world.status(summary, claim=ClaimReference(meta.name))
+    patch = template.remark(claim, world.evc)
+    return world.plan(status, *((PatchClaim(claim, patch),) if patch is not None else ()))
+
+
+def conflict(world: World) -> Plan | None:
+    """A claim of our name is not ours: hands off, and look again when it goes.
+
+    One that we deleted, and whose mark somebody took off since, is waited for.
+    """
+    claim = world.observed.claim
+    if claim is None or world.mine is not None:
+        return None
+    if world.decided and claim.metadata.deleting and not world.vanished:
+        return Plan()
+    return _conflict(world, claim)
+
+
+def refused(world: World, error: str) -> Plan:
+    """Return the plan that records that the API server refused our claim.
+
+    The intent stays: with the same request id it is tried again, and if the refused
+    answer was that of a repetition, the claim that the first request made is ours.
+    """
+    text = f"could not create PersistentVolumeClaim {world.claim_name}: {error}"
+    status = world.status(Summary(Reason.PROVISIONING_FAILED, text, stalled=True))
+    note = Note("Warning", Reason.PROVISIONING_FAILED, "Create", text)
+    return world.plan(status, note=note)
+
+
+def _create(world: World, note: Note | None) -> Plan:
+    """Record the intent in status (a claim with a request id and no uid), then CREATE.
+
+    The id is the version of the object the intent is written on, so nobody can have known
+    it before.  While the API server refuses the claim, its words stay in status.
+    """
+    name, known = world.claim_name, world.evc.status.claim
+    request = known.request_id if known is not None and known.uid is None else None
+    intent = ClaimReference(name, request_id=request or world.evc.metadata.resource_version)
+    summary = Summary(
+        Reason.PROVISIONING, f"creating PersistentVolumeClaim {name}", reconciling=True
+    )
+    ready = world.evc.status.condition(READY)
+    if ready is not None and ready.reason == Reason.PROVISIONING_FAILED.value:
+        summary = Summary(Reason.PROVISIONING_FAILED, ready.message, stalled=True)
+    manifest = template.manifest(world.evc, intent)
+    return world.plan(world.status(summary, claim=intent), CreateClaim(manifest), note=note)
+
+
+def _missing(world: World) -> Plan:
+    name = world.claim_name
+    text = f"PersistentVolumeClaim {name} does not exist: create it, or correct existingClaimName"
+    status = world.status(Summary(Reason.CLAIM_NOT_FOUND, text, stalled=True), claim=None)
+    note = Note("Warning", Reason.CLAIM_NOT_FOUND, "Adopt", text)
+    until = world.due
+    # Past its due time only hold keeps it: then nothing but a change helps (None, not 0).
+    again = (seconds_until(until, world.now) or None) if until is not None else None
+    return world.plan(status, note=note, requeue_after=again)
+
+
+def _conflict(world: World, claim: PersistentVolumeClaim) -> Plan:
+    name = claim.metadata.name
+    text = (
+        f"PersistentVolumeClaim {name} exists and was not made by this object: it stays"
+        " untouched; delete it, or choose another name for this object"
+    )
+    if world.evc.adopts:
+        text = (
+            f"PersistentVolumeClaim {name} was not given to this object: its owner must say"
+            f" kubectl annotate pvc {name} {ADOPT_BY}={world.evc.metadata.name}"
+        )
+    known = world.evc.status.claim
+    # The name is taken, so our CREATE cannot have succeeded: its request id is void.
+    keep = known if known is not None and known.uid is not None else None
+    status = world.status(
+        Summary(Reason.CONFLICT, text, stalled=True), claim=keep, deletion_time=None
+    )
+    note = Note("Warning", Reason.CONFLICT, "Create", text)
+    # It may be the volume of an earlier object of this name, on its way out.
+    step = orphaned(world.observed, world.now)
+    return world.plan(
+        status,
+        *step.actions,
+        note=note,
+        requeue_after=step.requeue_after,
+        irreversible=step.irreversible,
+    )
+
+
+def _lost(world: World) -> Plan:
+    """Somebody deleted a volume in use: say so, and never put an empty one in its place."""
+    text = f"PersistentVolumeClaim {world.claim_name} was deleted by somebody else after use"
+    over = not world.usage.holds
+    status = world.status(
+        Summary(Reason.LOST, text, stalled=not over, finished=over, ready=over),
+        deletion_time=None,
+    )
+    note = Note("Warning", Reason.LOST, "Watch", text)
+    plan = world.plan(status, note=note)
+    return replace(plan, irreversible=plan.status is not None)

@@ -1,0 +1,1 @@
+"""Unit tests of `evc.controller`: fixed times, no socket, no sleep."""

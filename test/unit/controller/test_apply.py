@@ -1,0 +1,425 @@
+"""Plans become calls: in which order, under which conditions, and what an error leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from msgspec.structs import replace as altered
+
+from evc.controller.apply import Apply, NotConfirmed, NotLeading
+from evc.controller.events import Recorder
+from evc.controller.gather import OwnWrites
+from evc.controller.limits import DeletionLimit
+from evc.model.errors import (
+    AlreadyExists,
+    ApiError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    TooManyRequests,
+    Unreachable,
+)
+from evc.model.meta import Key
+from evc.policy.decide import decide
+from evc.policy.observed import Observed
+from evc.policy.plan import DeleteClaim, DeletePod, DeleteRecord, Plan, ReleaseClaim
+from unit.builders import NAMESPACE, at, evc, observed, offered, pod, provided, volume
+
+from .fakes import Cluster, RecordingClient, unlimited
+
+KEY = Key(NAMESPACE, "scratch")
+STATUS = ("replace", "ephemeralvolumeclaims/status")
+CREATE = ("create", "persistentvolumeclaims")
+DELETE = ("delete", "persistentvolumeclaims")
+EVENT = ("post", "events")
+
+
+def _always() -> bool:
+    return True
+
+
+def apply(
+    client: RecordingClient,
+    seen: Observed,
+    plan: Plan,
+    *,
+    leads: Callable[[], bool] = _always,
+    writes: OwnWrites | None = None,
+    limit: DeletionLimit | None = None,
+    dry_run: bool = False,
+) -> float | None:
+    fake: Any = client
+    carried_by = Apply(
+        fake,
+        writes or OwnWrites(Cluster().caches),
+        Recorder(fake, "test", lambda: at(130)),
+        leads,
+        lambda: at(130),
+        limit or unlimited(),
+        dry_run=dry_run,
+    )
+    return carried_by(seen, plan)
+
+
+def over(*, live: bool = True) -> tuple[Observed, Plan]:
+    """Return a world whose work is over and the plan to delete its volume."""
+    seen = observed(provided().used(2), volume(), pod().worker().succeeded(at=100), live=live)
+    return seen, decide(seen, at(130))
+
+
+def fresh() -> tuple[Observed, Plan]:
+    """Return a new object and the plan to make its claim."""
+    seen = observed(evc())
+    return seen, decide(seen, at(0))
+
+
+def test_status_comes_first_then_the_action_then_the_event() -> None:
+    client = RecordingClient()
+    apply(client, *over())
+    assert client.asked == [STATUS, DELETE, EVENT]
+
+
+def test_the_status_is_written_on_the_version_that_was_read() -> None:
+    client = RecordingClient()
+    apply(client, *over())
+    _, _, key, body = client.calls[0]
+    assert key == KEY
+    assert body["metadata"]["resourceVersion"] == "10"
+    assert body["metadata"]["uid"] == "evc-1"
+    assert body["status"]["outcome"] == "Succeeded"
+
+
+def test_the_delete_has_uid_and_version_of_what_was_read() -> None:
+    client = RecordingClient()
+    apply(client, *over())
+    assert client.calls[1] == (*DELETE, KEY, "claim-1", "20")
+
+
+def test_a_destructive_plan_without_a_live_read_does_nothing() -> None:
+    client = RecordingClient()
+    with pytest.raises(NotConfirmed):
+        apply(client, *over(live=False))
+    assert client.calls == []
+
+
+def test_a_destructive_plan_without_leadership_does_nothing() -> None:
+    client = RecordingClient()
+    with pytest.raises(NotLeading):
+        apply(client, *over(), leads=lambda: False)
+    assert client.calls == []
+
+
+def test_leadership_lost_while_the_status_was_written_stops_the_delete() -> None:
+    """Fault 20: stopped in between past the lease; seeded bug "no lease check before delete"."""
+    client, answers = RecordingClient(), iter([True, False])
+    with pytest.raises(NotLeading):
+        apply(client, *over(), leads=lambda: next(answers, False))
+    assert client.asked == [STATUS]
+
+
+def test_a_status_that_cannot_be_written_stops_everything() -> None:
+    """Gate 3: nothing is deleted whose reason is not durable."""
+    client = RecordingClient().refuse(*STATUS, Conflict("hold was set", status=409))
+    with pytest.raises(Conflict):
+        apply(client, *over())
+    assert client.asked == [STATUS]
+
+
+@pytest.mark.parametrize("error", [Conflict("version"), Forbidden("no"), Unreachable("reset")])
+def test_a_refused_delete_propagates(error: ApiError) -> None:
+    client = RecordingClient().refuse(*DELETE, error)
+    with pytest.raises(type(error)):
+        apply(client, *over())
+
+
+def test_a_deletion_that_needed_two_attempts_has_its_event() -> None:
+    """S7: each deletion has an event with its evidence."""
+    client = RecordingClient().refuse(*DELETE, Conflict("somebody labelled the claim"))
+    seen, plan = over()
+    with pytest.raises(Conflict):
+        apply(client, seen, plan)
+    assert seen.evc is not None
+    assert plan.status is not None
+    again = replace(seen, evc=altered(seen.evc, status=plan.status))
+    client.refusing.clear()
+    apply(client, again, decide(again, at(131)))
+    assert client.asked.count(EVENT) == 1
+
+
+@pytest.mark.parametrize(
+    ("plan", "verb", "plural"),
+    [
+        (Plan(actions=(DeleteClaim(volume().value),)), *DELETE),
+        (Plan(actions=(DeletePod(pod().value),)), "delete", "pods"),
+        (Plan(actions=(DeleteRecord(evc().value),)), "delete", "ephemeralvolumeclaims"),
+        (
+            Plan(actions=(ReleaseClaim(volume().terminating().value),)),
+            "patch",
+            "persistentvolumeclaims",
+        ),
+    ],
+    ids=["claim", "pod", "record", "release"],
+)
+def test_what_is_gone_already_is_fine(plan: Plan, verb: str, plural: str) -> None:
+    client = RecordingClient().refuse(verb, plural, NotFound("gone", status=404))
+    apply(client, observed(evc(), live=True), replace(plan, irreversible=True))
+    assert client.asked == [(verb, plural)]
+
+
+def test_a_release_tests_uid_version_and_finalizer_before_it_removes_one() -> None:
+    client = RecordingClient()
+    claim = volume().terminating("example.com/backup", "kubernetes.io/pvc-protection")
+    apply(
+        client,
+        observed(evc(), claim, live=True),
+        Plan(actions=(ReleaseClaim(claim.value),), irreversible=True),
+    )
+    ((_, _, key, patch, content_type),) = client.calls
+    assert key == KEY
+    assert content_type == "application/json-patch+json"
+    assert patch == [
+        {"op": "test", "path": "/metadata/uid", "value": "claim-1"},
+        {"op": "test", "path": "/metadata/resourceVersion", "value": "20"},
+        {"op": "test", "path": "/metadata/finalizers/1", "value": "kubernetes.io/pvc-protection"},
+        {"op": "remove", "path": "/metadata/finalizers/1"},
+    ]
+
+
+def test_the_intent_is_durable_before_the_claim_is_made() -> None:
+    client = RecordingClient()
+    apply(client, *fresh())
+    assert client.asked == [STATUS, CREATE]
+    assert client.calls[0][3]["status"]["claim"] == {"name": "scratch", "requestId": "10"}
+
+
+def test_the_claim_carries_mark_owner_and_size() -> None:
+    client = RecordingClient()
+    apply(client, *fresh())
+    manifest = client.calls[1][3]
+    assert manifest["metadata"]["annotations"] == {
+        "evc.dev/owner-uid": "evc-1",
+        "evc.dev/owner-name": "scratch",
+        "evc.dev/completed-pods": "Release",
+        "evc.dev/request-id": "10",
+    }
+    (owner,) = manifest["metadata"]["ownerReferences"]
+    assert (owner["uid"], owner["controller"]) == ("evc-1", True)
+    assert manifest["spec"] == {
+        "accessModes": ("ReadWriteOnce",),
+        "resources": {"requests": {"storage": "500Gi"}},
+    }
+
+
+def test_when_deleted_retain_leaves_the_owner_out() -> None:
+    client = RecordingClient()
+    seen = observed(evc().spec(when_deleted="Retain"))
+    apply(client, seen, decide(seen, at(0)))
+    assert "ownerReferences" not in client.calls[1][3]["metadata"]
+
+
+def test_own_writes_are_remembered_until_the_cache_shows_them() -> None:
+    cluster = Cluster().showing(evc())
+    writes = OwnWrites(cluster.caches)
+    apply(RecordingClient(), *fresh(), writes=writes)
+    assert not writes.visible(KEY)
+    cluster.showing(evc().meta(resource_version="50"))
+    assert not writes.visible(KEY)
+    cluster.showing(volume().meta(resource_version="60"))
+    assert writes.visible(KEY)
+
+
+@pytest.mark.parametrize("error", [Invalid("bad quantity"), Forbidden("exceeded quota")])
+def test_a_refused_create_keeps_the_intent_says_why_and_is_tried_again(error: ApiError) -> None:
+    client = RecordingClient().refuse(*CREATE, error)
+    with pytest.raises(type(error)):
+        apply(client, *fresh())
+    assert client.asked == [STATUS, CREATE, STATUS, EVENT]
+    second = client.calls[2][3]
+    assert second["metadata"]["resourceVersion"] == "50"  # that of the first write
+    assert second["status"]["claim"] == client.calls[0][3]["status"]["claim"]
+    assert str(error) in second["status"]["conditions"][0]["message"]
+    assert client.calls[3][2]["reason"] == "ProvisioningFailed"
+
+
+@pytest.mark.parametrize("error", [Unreachable("reset"), TooManyRequests("busy")])
+def test_a_create_without_an_answer_keeps_the_intent(error: ApiError) -> None:
+    """Fault 3: it may have happened; the claim that then appears is ours."""
+    client = RecordingClient().refuse(*CREATE, error)
+    with pytest.raises(type(error)):
+        apply(client, *fresh())
+    assert client.asked == [STATUS, CREATE]
+
+
+def test_a_name_that_is_taken_is_neither_adopted_nor_an_error() -> None:
+    client = RecordingClient().refuse(*CREATE, AlreadyExists("taken"))
+    apply(client, *fresh())
+    assert client.asked == [STATUS, CREATE]
+
+
+def test_an_event_names_object_claim_and_reason_within_the_limits() -> None:
+    client = RecordingClient()
+    apply(client, *over())
+    event = client.calls[-1][2]
+    assert event["regarding"].uid == "evc-1"
+    assert event["related"].uid == "claim-1"
+    assert event["reason"] == "Deleting"
+    assert event["metadata"]["namespace"] == NAMESPACE
+    assert len(event["note"].encode()) <= 1000
+
+
+def test_a_lost_event_stops_nothing() -> None:
+    client = RecordingClient().refuse(*EVENT, Forbidden("no events"))
+    apply(client, *over())
+    assert client.asked == [STATUS, DELETE, EVENT]
+
+
+def test_an_orphans_release_is_told_of_the_claim_and_writes_no_status() -> None:
+    client = RecordingClient()
+    seen = observed(
+        None, volume().terminating(), pod().using().succeeded(at=9), live=True, mounted_by=()
+    )
+    apply(client, seen, decide(seen, at(130)))
+    assert client.asked == [("patch", "persistentvolumeclaims"), EVENT]
+    assert client.calls[1][2]["regarding"].uid == "claim-1"
+
+
+def given_claim() -> tuple[Observed, Plan]:
+    """Return a claim that is given to an object and the plan to take it over."""
+    seen = observed(evc().adopting("data"), offered(), live=True)
+    return seen, decide(seen, at(1))
+
+
+def retained() -> tuple[Observed, Plan]:
+    """Return a world whose volume is to stay and the plan to let go of it."""
+    owner = provided().used(2).when("success", "Retain")
+    seen = observed(owner, volume(), pod().worker().succeeded(at=100), live=True)
+    return seen, decide(seen, at(130))
+
+
+def changed() -> tuple[Observed, Plan]:
+    """Return a claim whose template grew and the plan to follow it."""
+    seen = observed(provided().sized("1Ti"), volume())
+    return seen, decide(seen, at(1))
+
+
+PATCH = ("patch", "persistentvolumeclaims")
+APPLY = ("apply", "persistentvolumeclaims")
+
+
+@pytest.mark.parametrize(
+    ("made", "verb"), [(given_claim, PATCH), (retained, PATCH), (changed, APPLY)]
+)
+def test_a_claim_is_changed_after_the_status_and_the_write_is_remembered(
+    made: Callable[[], tuple[Observed, Plan]], verb: tuple[str, str]
+) -> None:
+    client, writes = RecordingClient(), OwnWrites(Cluster().caches)
+    seen, plan = made()
+    apply(client, seen, plan, writes=writes)
+    assert client.asked[:2] == [STATUS, verb]
+    assert seen.claim is not None
+    assert writes._pvcs == {seen.claim.metadata.key: "70"}
+
+
+@pytest.mark.parametrize("made", [given_claim, retained])
+def test_a_mark_is_put_on_or_taken_off_in_exactly_the_version_that_was_read(
+    made: Callable[[], tuple[Observed, Plan]],
+) -> None:
+    client = RecordingClient()
+    apply(client, *made())
+    patch, content_type = client.calls[1][3:]
+    assert (patch["metadata"]["uid"], patch["metadata"]["resourceVersion"]) == ("claim-1", "20")
+    assert content_type == "application/merge-patch+json"
+
+
+def test_a_refused_update_is_told_and_stops_nothing() -> None:
+    client = RecordingClient().refuse(*APPLY, Forbidden("the class cannot grow"))
+    assert apply(client, *changed()) == changed()[1].requeue_after
+    assert client.asked[:3] == [STATUS, APPLY, EVENT]
+    event = client.calls[2][2]
+    assert (event["type"], event["reason"]) == ("Warning", "UpdateRefused")
+    assert "the class cannot grow" in event["note"]
+
+
+def test_an_update_without_an_answer_is_tried_again() -> None:
+    client = RecordingClient().refuse(*APPLY, Unreachable("reset"))
+    with pytest.raises(Unreachable):
+        apply(client, *changed())
+
+
+class TestLimit:
+    """--max-deletions-per-minute and the breaker."""
+
+    def used_up(self) -> DeletionLimit:
+        limit = DeletionLimit(per_minute=1, max_percent=0, claims=lambda: 1, monotonic=lambda: 5.0)
+        assert limit.delay() == 0
+        return limit
+
+    def test_a_deletion_that_is_not_admitted_yet_says_that_it_waits_and_comes_again(self) -> None:
+        client = RecordingClient()
+        assert apply(client, *over(), limit=self.used_up()) == 60.0
+        assert client.asked == [STATUS]
+        ready = client.calls[0][3]["status"]["conditions"][0]
+        assert (ready["reason"], "deletions are limited" in ready["message"]) == ("Draining", True)
+
+    @pytest.mark.parametrize("made", [fresh, given_claim, retained, changed])
+    def test_what_deletes_no_volume_is_not_limited(
+        self, made: Callable[[], tuple[Observed, Plan]]
+    ) -> None:
+        client = RecordingClient()
+        apply(client, *made(), limit=self.used_up())
+        assert STATUS in client.asked
+
+    def test_what_is_not_confirmed_takes_no_place(self) -> None:
+        limit = DeletionLimit(per_minute=1, max_percent=0, claims=lambda: 1, monotonic=lambda: 5.0)
+        with pytest.raises(NotConfirmed):
+            apply(RecordingClient(), *over(live=False), limit=limit)
+        with pytest.raises(NotLeading):
+            apply(RecordingClient(), *over(), leads=lambda: False, limit=limit)
+        assert limit.delay() == 0
+
+    def test_a_refused_delete_gives_its_place_back(self) -> None:
+        """It deleted nothing; how often it is tried again is the backoff's affair."""
+        limit = DeletionLimit(per_minute=1, max_percent=0, claims=lambda: 1, monotonic=lambda: 5.0)
+        with pytest.raises(Conflict):
+            apply(RecordingClient().refuse(*DELETE, Conflict("version")), *over(), limit=limit)
+        assert limit.delay() == 0
+
+
+class TestDryRun:
+    """Same decisions and events, no writes but status and events."""
+
+    @pytest.mark.parametrize("made", [fresh, over, given_claim, retained, changed])
+    def test_only_status_and_events_are_written(
+        self, made: Callable[[], tuple[Observed, Plan]]
+    ) -> None:
+        client = RecordingClient()
+        seen, plan = made()
+        assert plan.actions
+        apply(client, seen, plan, dry_run=True)
+        assert set(client.asked) <= {STATUS, EVENT}
+        assert client.asked.count(EVENT) == len(plan.notes)
+
+    def test_what_the_plan_would_delete_is_limited_and_confirmed_all_the_same(self) -> None:
+        with pytest.raises(NotConfirmed):
+            apply(RecordingClient(), *over(live=False), dry_run=True)
+
+
+@pytest.mark.parametrize("made", [fresh, given_claim, changed])
+def test_leadership_lost_after_the_status_stops_every_write(
+    made: Callable[[], tuple[Observed, Plan]],
+) -> None:
+    client, answers = RecordingClient(), iter([True, False])
+    with pytest.raises(NotLeading):
+        apply(client, *made(), leads=lambda: next(answers, False))
+    assert client.asked == [STATUS]
+
+
+def test_a_plan_without_leadership_does_nothing_at_all() -> None:
+    client = RecordingClient()
+    with pytest.raises(NotLeading):
+        apply(client, *fresh(), leads=lambda: False)
+    assert client.calls == []

@@ -1,0 +1,292 @@
+"""Gate 2: what is read live, and that any doubt keeps the volume."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec import convert
+
+from evc.controller.apply import Apply
+from evc.controller.confirm import Confirm
+from evc.controller.events import Recorder
+from evc.controller.gather import OwnWrites
+from evc.controller.reconcile import CATCH_UP_SECONDS, Reconcile
+from evc.kube.resources import WORKLOADS
+from evc.model.core import (
+    AttachmentSource,
+    AttachmentSpec,
+    CSISource,
+    Node,
+    NodeStatus,
+    PersistentVolume,
+    PodTemplate,
+    PodTemplateMeta,
+    Unstructured,
+    VolumeAttachment,
+    VolumeSpec,
+    Workload,
+    WorkloadSpec,
+)
+from evc.model.errors import Forbidden, Unreachable
+from evc.model.evc import EphemeralVolumeClaimStatus
+from evc.model.meta import Key, ObjectMeta
+from evc.policy.decide import OWNER_RECHECK_SECONDS
+from evc.policy.observed import Observed
+from unit.builders import (
+    LABELS,
+    NAMESPACE,
+    Builder,
+    at,
+    evc,
+    job,
+    observed,
+    pod,
+    provided,
+    volume,
+    workflow,
+)
+
+from .fakes import Cluster, RecordingClient, unlimited
+
+KEY = Key(NAMESPACE, "scratch")
+LEAVING = volume().terminating()
+PV = PersistentVolume(ObjectMeta(name="pv-1"), VolumeSpec(CSISource("csi.example.com", "vol-7")))
+OTHER_NODE = Node(ObjectMeta(name="n0"), NodeStatus(("kubernetes.io/csi/csi.example.com^vol-8",)))
+DELETE = ("delete", "persistentvolumeclaims")
+
+
+def confirm(client: RecordingClient, cached: Observed) -> Observed:
+    fake: Any = client
+    return Confirm(fake)(KEY, cached)
+
+
+def test_everything_a_deletion_rests_on_is_read_again() -> None:
+    client = RecordingClient().holding(provided(), volume())
+    seen = confirm(client, observed(provided(), volume()))
+    assert seen.live
+    workloads = {("list", resource.plural) for resource in WORKLOADS.values()}
+    assert set(client.asked) == workloads | {
+        ("get", "ephemeralvolumeclaims"),
+        ("get", "persistentvolumeclaims"),
+        ("list", "pods"),
+        ("list", "jobs"),
+    }
+    # No field selector: what started and ended unseen is evidence of use and of an end.
+    assert ("list", "pods", NAMESPACE, "") in client.calls
+
+
+def test_owners_are_read_before_their_pods() -> None:
+    """A Job seen to be over makes no pod after; one that vanished left those it made."""
+    client = RecordingClient().holding(provided(), volume())
+    confirm(client, observed(provided(), volume()))
+    assert client.asked.index(("list", "jobs")) < client.asked.index(("list", "pods"))
+
+
+def test_the_claim_is_read_before_its_object() -> None:
+    """One the collector orphaned had lost its object before, which must not be seen alive."""
+    client = RecordingClient().holding(provided(), volume())
+    confirm(client, observed(provided(), volume()))
+    claim, owner = ("get", "persistentvolumeclaims"), ("get", "ephemeralvolumeclaims")
+    assert client.asked.index(claim) < client.asked.index(owner)
+
+
+def test_a_pod_the_cache_does_not_know_is_seen() -> None:
+    client = RecordingClient().holding(provided(), volume(), pod("late").worker())
+    cached = observed(provided(), volume(), pod("early").worker().succeeded(at=9))
+    seen = confirm(client, cached)
+    assert [p.metadata.name for p in seen.pods] == ["late"]  # nor is a cached one believed
+
+
+def test_a_pod_that_started_and_ended_unseen_is_evidence() -> None:
+    unseen = pod("unseen").worker().succeeded(at=9)
+    client = RecordingClient().holding(provided(), volume(), unseen)
+    assert confirm(client, observed(provided(), volume())).pods == (unseen.value,)
+
+
+def test_a_live_pod_wins_over_the_cached_one() -> None:
+    client = RecordingClient().holding(provided(), volume(), pod().worker().running(since=2))
+    seen = confirm(client, observed(provided(), volume(), pod().worker().succeeded(at=9)))
+    assert [p.status.phase for p in seen.pods] == ["Running"]
+
+
+def test_a_job_is_only_what_etcd_says() -> None:
+    client = RecordingClient().holding(provided(), volume(), job().between_retries())
+    seen = confirm(client, observed(provided(), volume(), job().complete(at=9)))
+    assert seen.jobs == (job().between_retries().value,)
+
+
+@pytest.mark.parametrize(
+    ("verb", "plural"),
+    [
+        ("get", "ephemeralvolumeclaims"),
+        ("get", "persistentvolumeclaims"),
+        ("list", "pods"),
+        ("list", "jobs"),
+    ],
+)
+@pytest.mark.parametrize("error", [Forbidden("RBAC"), Unreachable("timeout")])
+def test_what_cannot_be_read_keeps_the_volume(verb: str, plural: str, error: Exception) -> None:
+    client = RecordingClient().holding(provided(), volume()).refuse(verb, plural, error)
+    with pytest.raises(type(error)):
+        confirm(client, observed(provided(), volume()))
+
+
+@pytest.mark.parametrize(
+    ("things", "mounts"),
+    [
+        pytest.param((PV, OTHER_NODE), (), id="nothing"),
+        pytest.param(
+            (
+                PV,
+                VolumeAttachment(
+                    ObjectMeta(name="csi-1"), AttachmentSpec("n1", AttachmentSource("pv-1"))
+                ),
+            ),
+            ("VolumeAttachment/csi-1",),
+            id="an attachment of its volume",
+        ),
+        pytest.param(
+            (
+                PV,
+                VolumeAttachment(
+                    ObjectMeta(name="csi-1"), AttachmentSpec("n1", AttachmentSource("pv-2"))
+                ),
+            ),
+            (),
+            id="an attachment of another volume",
+        ),
+        pytest.param(
+            (
+                PV,
+                Node(
+                    ObjectMeta(name="n1"),
+                    NodeStatus(("kubernetes.io/csi/csi.example.com^vol-7",)),
+                ),
+            ),
+            ("Node/n1",),
+            id="a node that has it in use",
+        ),
+    ],
+)
+def test_who_may_have_it_mounted(things: tuple[Any, ...], mounts: tuple[str, ...]) -> None:
+    client = RecordingClient().holding(provided(), LEAVING, *things)
+    assert confirm(client, observed(provided(), LEAVING)).mounted_by == mounts
+
+
+@pytest.mark.parametrize("plural", ["volumeattachments", "persistentvolumes", "nodes"])
+def test_mounts_that_may_not_be_read_are_unknown(plural: str) -> None:
+    client = RecordingClient().holding(provided(), LEAVING, PV)
+    for verb in ("get", "list"):
+        client.refuse(verb, plural, Forbidden("namespaced install"))
+    assert confirm(client, observed(provided(), LEAVING)).mounted_by is None
+
+
+def test_a_volume_that_is_gone_is_not_mounted() -> None:
+    client = RecordingClient().holding(provided(), LEAVING)
+    assert confirm(client, observed(provided(), LEAVING)).mounted_by == ()
+
+
+def test_an_unbound_claim_is_not_mounted() -> None:
+    unbound = volume()._with(spec=type(volume().value.spec)()).terminating()
+    client = RecordingClient().holding(provided(), unbound)
+    assert confirm(client, observed(provided(), unbound)).mounted_by == ()
+    assert ("list", "volumeattachments") not in client.asked
+
+
+class TestReconcile:
+    """The whole way, with a cache and an API server that may disagree."""
+
+    DONE = provided().used(at=2)
+    ENDED = pod().worker().succeeded(at=100)
+
+    def reconcile(
+        self, cluster: Cluster, client: RecordingClient, now: float = 500
+    ) -> float | None:
+        fake: Any = client
+        writes = OwnWrites(cluster.caches)
+        apply = Apply(
+            fake,
+            writes,
+            Recorder(fake, "test", lambda: at(now)),
+            lambda: True,
+            lambda: at(now),
+            unlimited(),
+            dry_run=False,
+        )
+        return Reconcile(cluster.caches, writes, Confirm(fake), apply, lambda: at(now))(KEY)
+
+    def test_a_cache_that_agrees_with_etcd_deletes(self) -> None:
+        world: tuple[Builder, ...] = (self.DONE, volume(), self.ENDED)
+        client = RecordingClient().holding(*world)
+        self.reconcile(Cluster().showing(*world), client)
+        assert DELETE in client.asked
+
+    @pytest.mark.parametrize(
+        "live",
+        [
+            pytest.param((DONE.on_hold(), volume(), ENDED), id="hold was set"),
+            pytest.param((DONE, volume().annotated(hold="true"), ENDED), id="hold on the volume"),
+            pytest.param((DONE, volume(), pod("late").worker()), id="a pod came"),
+            pytest.param((DONE, volume(), job().suspended()), id="a Job came"),
+            pytest.param((evc(uid="evc-2"), volume(), ENDED), id="the object is another one"),
+            pytest.param((DONE, volume().meta(uid="claim-2"), ENDED), id="the claim is another"),
+            pytest.param((DONE.spec(grace_period_seconds=9_999), volume(), ENDED), id="grace grew"),
+            pytest.param((volume(), ENDED), id="the object is gone"),
+        ],
+    )
+    def test_what_etcd_knows_better_keeps_the_volume(self, live: tuple[Builder, ...]) -> None:
+        client = RecordingClient().holding(*live)
+        self.reconcile(Cluster().showing(self.DONE, volume(), self.ENDED), client)
+        assert DELETE not in client.asked
+
+    def test_a_workload_that_wants_pods_keeps_the_volume(self) -> None:
+        template = PodTemplate(PodTemplateMeta(LABELS))
+        meta = ObjectMeta(name="web", namespace=NAMESPACE)
+        world: tuple[Builder, ...] = (self.DONE, volume(), self.ENDED)
+        client = RecordingClient().holding(*world)
+        client.running("ReplicaSet", Workload(meta, WorkloadSpec(1, template)))
+        assert self.reconcile(Cluster().showing(*world), client) == OWNER_RECHECK_SECONDS
+        assert DELETE not in client.asked
+
+    def test_owners_that_may_not_be_listed_keep_the_volume_and_status_says_so(self) -> None:
+        world: tuple[Builder, ...] = (self.DONE, volume(), self.ENDED)
+        client = RecordingClient().holding(*world)
+        client.refuse("list", "replicasets", Forbidden("RBAC"))
+        self.reconcile(Cluster().showing(*world), client)
+        assert DELETE not in client.asked
+        (status,) = (call[3]["status"] for call in client.calls if call[0] == "replace")
+        assert status["heldBy"]["names"] == ("ReplicaSet/*",)
+
+    def test_a_remembered_owner_keeps_the_volume_when_all_its_pods_are_gone(self) -> None:
+        world: tuple[Builder, ...] = (self.DONE.remembering(workflow()), volume())
+        client = RecordingClient().holding(*world)
+        meta = ObjectMeta(name="dag", namespace=NAMESPACE, uid="Workflow-dag")
+        client.running("Workflow", Unstructured(meta, {"phase": "Running"}))
+        self.reconcile(Cluster().showing(*world), client)
+        assert DELETE not in client.asked
+
+    def test_nothing_is_read_live_for_what_destroys_nothing(self) -> None:
+        client = RecordingClient()
+        wait = self.reconcile(Cluster().showing(provided(), volume()), client, now=400)
+        assert wait == 86_000
+        assert {verb for verb, _ in client.asked} == {"replace", "post"}
+
+    def test_a_settled_object_costs_no_request(self) -> None:
+        cluster, client = Cluster(), RecordingClient()
+        self.reconcile(cluster.showing(provided(), volume()), client, now=400)
+        status = client.calls[0][3]["status"]
+        settled = provided()._with(status=convert(status, EphemeralVolumeClaimStatus))
+        client.calls.clear()
+        self.reconcile(cluster.showing(settled.meta(resource_version="50")), client, now=401)
+        assert client.calls == []
+
+    def test_a_cache_behind_our_own_write_is_waited_for(self) -> None:
+        cluster, client = Cluster().showing(self.DONE, volume(), self.ENDED), RecordingClient()
+        fake: Any = client
+        writes = OwnWrites(cluster.caches)
+        writes.wrote_claim(self.DONE.meta(resource_version="999").value)
+        apply: Any = None
+        reconcile = Reconcile(cluster.caches, writes, Confirm(fake), apply, lambda: at(500))
+        assert reconcile(KEY) == CATCH_UP_SECONDS
+        assert client.calls == []

@@ -1,0 +1,130 @@
+"""What of the caches a decision gets to see, and when it has to wait for them."""
+
+from __future__ import annotations
+
+import pytest
+
+from evc.controller.gather import OwnWrites, gather, surroundings
+from evc.model.meta import Key
+from unit.builders import (
+    NAMESPACE,
+    Builder,
+    claim,
+    evc,
+    job,
+    pod,
+    provided,
+    volume,
+)
+
+from .fakes import Cluster
+
+KEY = Key(NAMESPACE, "scratch")
+ELSEWHERE = {"namespace": "elsewhere"}
+
+
+def test_nothing_is_seen_of_a_key_without_object_and_marked_claim() -> None:
+    assert gather(Cluster().caches, KEY) is None
+    assert gather(Cluster().showing(claim(), pod().worker()).caches, KEY) is None
+
+
+def test_a_marked_claim_without_object_is_seen_once_it_is_deleted() -> None:
+    leaving = volume().terminating()
+    assert gather(Cluster().showing(volume(), pod().using()).caches, KEY) is None
+    seen = gather(Cluster().showing(leaving, pod().using()).caches, KEY)
+    assert seen is not None
+    assert (seen.evc, seen.claim) == (None, leaving.value)
+    assert [p.metadata.name for p in seen.pods] == ["worker"]
+
+
+def test_caches_are_never_taken_for_a_live_read() -> None:
+    seen = gather(Cluster().showing(provided(), volume()).caches, KEY)
+    assert seen is not None
+    assert not seen.live
+    assert seen.mounted_by is None
+
+
+def test_another_namespaces_objects_are_not_seen() -> None:
+    things: list[Builder] = [volume(), pod().worker(), job()]
+    cluster = Cluster().showing(evc(), *(thing.meta(**ELSEWHERE) for thing in things))
+    seen = gather(cluster.caches, KEY)
+    assert seen is not None
+    assert (seen.claim, seen.pods, seen.jobs) == (None, (), ())
+
+
+@pytest.mark.parametrize(
+    ("thing", "near"),
+    [
+        pytest.param(pod().worker(), True, id="a designated pod with the claim"),
+        pytest.param(pod().designated(), True, id="a designated pod without it"),
+        pytest.param(pod().using(), True, id="a guest"),
+        pytest.param(pod().worker().succeeded(at=9), True, id="a completed pod"),
+        pytest.param(pod().using("other"), False, id="a pod with another claim"),
+        pytest.param(job(), True, id="a Job that makes workers"),
+        pytest.param(job().making({"app": "train"}), True, id="a Job that makes designated pods"),
+        pytest.param(job().making({}, claim="scratch"), True, id="a Job that makes guests"),
+        pytest.param(job().making({"app": "web"}, claim="other"), False, id="a Job of others"),
+    ],
+)
+def test_what_is_near(thing: Builder, near: bool) -> None:
+    seen = gather(Cluster().showing(evc(), thing).caches, KEY)
+    assert seen is not None
+    assert bool(seen.pods or seen.jobs) is near
+
+
+def test_a_job_is_near_through_its_pod_alone() -> None:
+    """A webhook may have labelled the pods; the Job's template does not say so."""
+    owner = job().making({})
+    seen = surroundings(evc().value, None, [pod().worker().of(owner).value], [owner.value])
+    assert seen.jobs == (owner.value,)
+
+
+def test_an_empty_selector_designates_nobody() -> None:
+    empty = evc().selecting(type(evc().value.spec.pod_selector)())
+    seen = surroundings(empty.value, None, [pod().designated().value], [])
+    assert seen.pods == ()
+
+
+class TestOwnWrites:
+    """KEP-5647: no decision on a cache that does not know what we did a moment ago."""
+
+    def test_a_key_nobody_wrote_is_visible(self) -> None:
+        assert OwnWrites(Cluster().caches).visible(KEY)
+
+    @pytest.mark.parametrize("what", ["claim", "pvc"])
+    def test_a_key_is_visible_once_the_cache_has_seen_the_write(self, what: str) -> None:
+        cluster = Cluster().showing(evc(), volume())
+        writes = OwnWrites(cluster.caches)
+        if what == "claim":
+            newer: Builder = evc().meta(resource_version="50")
+            writes.wrote_claim(newer.value)
+        else:
+            newer = volume().meta(resource_version="50")
+            writes.wrote_pvc(newer.value)
+        assert not writes.visible(KEY)
+        assert writes.visible(Key(NAMESPACE, "other"))
+        cluster.showing(newer)
+        assert writes.visible(KEY)
+
+    def test_a_bookmark_is_enough(self) -> None:
+        cluster = Cluster()
+        writes = OwnWrites(cluster.caches)
+        writes.wrote_claim(evc().value)
+        cluster.writers[type(evc().value)].bookmark("10")
+        assert writes.visible(KEY)
+
+    def test_both_writes_have_to_be_seen(self) -> None:
+        cluster = Cluster().showing(evc())
+        writes = OwnWrites(cluster.caches)
+        writes.wrote_claim(evc().value)
+        writes.wrote_pvc(volume().value)
+        assert not writes.visible(KEY)
+        cluster.showing(volume())
+        assert writes.visible(KEY)
+
+    def test_what_was_seen_is_forgotten(self) -> None:
+        cluster = Cluster().showing(evc())
+        writes = OwnWrites(cluster.caches)
+        writes.wrote_claim(evc().value)
+        assert writes.visible(KEY)
+        assert not writes._claims

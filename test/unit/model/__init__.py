@@ -1,0 +1,1 @@
+"""Unit tests of `evc.model`: fixed times, no socket, no sleep."""

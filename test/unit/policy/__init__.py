@@ -1,0 +1,1 @@
+"""Unit tests of `evc.policy`: fixed times, no socket, no sleep."""
