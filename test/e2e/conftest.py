@@ -10,7 +10,9 @@ import pytest
 from cluster import ControlPlane
 from e2e.scenario import Audit, Operator, Scenario, evc_cli, eventually
 
-OPERATOR = "evc-operator"
+NAMESPACE = "evc-system"
+OPERATOR = f"system:serviceaccount:{NAMESPACE}:evc-controller-manager"
+RBAC = Path(__file__).parent / "rbac"
 
 
 @pytest.fixture(scope="session")
@@ -38,8 +40,12 @@ def with_crd(control_plane: ControlPlane) -> ControlPlane:
 
 @pytest.fixture(scope="session")
 def operator_kubeconfig(with_crd: ControlPlane) -> Path:
-    """The operator's own identity, by which the audit log knows it."""
-    return with_crd.kubeconfig_for(OPERATOR, "system:masters")
+    """The operator's own identity and rights, by which the audit log knows it."""
+    with_crd.kubectl("create", "namespace", NAMESPACE)
+    with_crd.kubectl("apply", "-k", str(RBAC))
+    return with_crd.kubeconfig_for(
+        OPERATOR, "system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}"
+    )
 
 
 @pytest.fixture

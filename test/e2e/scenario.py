@@ -118,13 +118,17 @@ class Scenario:
         path = f"/api/v1/namespaces/{self.namespace}/serviceaccounts/default"
         eventually(lambda: self.call("GET", path), "the namespace has its service account")
 
+    def eventually(self, found: Callable[[], Found | None], what: str) -> Found:
+        """Return the first truthy answer."""
+        return eventually(found, f"{what} ({self.namespace})")
+
     def reason(self, name: str) -> str:
         """The STATUS column of a claim, "" before the first status."""
         return condition(self.get("evc", name), "Ready").get("reason", "")
 
-    def until_reason(self, name: str, *reasons: str) -> Json:
+    def until_reason(self, name: str, *reasons: str, seconds: float = PATIENCE) -> Json:
         """Wait until the claim is in one of these stages; return it."""
-        eventually(lambda: self.reason(name) in reasons, f"{name} becomes {reasons}")
+        eventually(lambda: self.reason(name) in reasons, f"{name} becomes {reasons}", seconds)
         return self.get("evc", name)
 
     def until_gone(self, kind: str, name: str, seconds: float = PATIENCE) -> None:

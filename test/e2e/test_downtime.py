@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from e2e import manifests
 from e2e.scenario import Audit, Operator, Scenario, condition, eventually
 
@@ -13,9 +15,7 @@ def test_a_jobs_pods_ran_finished_and_vanished_while_the_operator_was_down(
     scenario.until_bound("scratch")
     operator.kill()
     scenario.create("job", manifests.job("crunch", "scratch", complete_after="200ms"))
-    eventually(
-        lambda: condition(scenario.get("job", "crunch"), "Complete"), "the Job is complete"
-    )
+    eventually(lambda: condition(scenario.get("job", "crunch"), "Complete"), "the Job is complete")
     for pod in scenario.items("pod"):
         scenario.delete("pod", pod["metadata"]["name"], gracePeriodSeconds=0)
     eventually(lambda: not scenario.items("pod"), "the pods are gone")
@@ -28,6 +28,12 @@ def test_a_jobs_pods_ran_finished_and_vanished_while_the_operator_was_down(
     assert not scenario.get("pvc", "scratch")
 
 
+def unused_since(claim: dict[str, Any]) -> str:
+    """Since when no pod references the claim; "" while one does."""
+    unused = condition(claim, "Unused")
+    return unused["lastTransitionTime"] if unused.get("status") == "True" else ""
+
+
 def test_a_bare_pod_vanished_while_the_operator_was_down(
     scenario: Scenario, operator: Operator
 ) -> None:
@@ -38,8 +44,13 @@ def test_a_bare_pod_vanished_while_the_operator_was_down(
     operator.kill()
     scenario.delete("pod", "worker", gracePeriodSeconds=0)
     scenario.until_gone("pod", "worker")
+    unused = eventually(
+        lambda: unused_since(scenario.get("pvc", "scratch")), "Kubernetes calls it Unused"
+    )
     operator.start()
     claim = scenario.until_reason("scratch", "Deleted")
+    # Kubernetes saw when the last pod went (KEP-5541), which is better than when we noticed.
+    assert claim["status"]["finishedTime"] == unused
     # Nobody saw how it ended, so nothing proves that it succeeded.
     assert claim["status"]["outcome"] == "Failed"
 

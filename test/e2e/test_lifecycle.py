@@ -49,7 +49,7 @@ def test_a_pending_unscheduled_pod_keeps_its_claim(scenario: Scenario) -> None:
     scenario.stays("pvc", "scratch", seconds=5)
     assert phase(scenario.get("pod", "waiting")) == "Pending"
     held = scenario.get("evc", "scratch")["status"]
-    assert held["heldBy"] == {"count": 1, "names": ["Pod/waiting"]}
+    assert held["heldBy"] == {"count": 1, "names": ["Pod/waiting"], "summary": "Pod/waiting"}
     assert "deletionTime" not in held
 
 
@@ -183,9 +183,7 @@ def test_hold_on_the_volume_stops_the_countdown(scenario: Scenario) -> None:
     scenario.until_gone("evc", "scratch")
 
 
-def test_the_indexed_job_of_the_kubernetes_documentation(
-    scenario: Scenario, audit: Audit
-) -> None:
+def test_the_indexed_job_of_the_kubernetes_documentation(scenario: Scenario, audit: Audit) -> None:
     """Its pods carry no label of the user's own; the Job controller's does."""
     selector = {"matchLabels": {"batch.kubernetes.io/job-name": "indexed-job"}}
     scenario.create(

@@ -97,9 +97,7 @@ def test_probes_and_metrics_answer(operator: Operator, scenario: Scenario) -> No
     assert 'rest_client_requests_total{code="201",' in text
 
 
-def test_logs_can_be_json(
-    scenario: Scenario, operator_kubeconfig: Path, tmp_path: Path
-) -> None:
+def test_logs_can_be_json(scenario: Scenario, operator_kubeconfig: Path, tmp_path: Path) -> None:
     process = Operator(
         operator_kubeconfig, tmp_path / "log", "-n", scenario.namespace, "--log-format=json"
     )
@@ -118,8 +116,7 @@ def test_logs_can_be_json(
 def test_leader_election_lets_one_act_and_hands_over_at_once(
     scenario: Scenario, operator_kubeconfig: Path, tmp_path: Path
 ) -> None:
-    args = ("-n", scenario.namespace, "--leader-elect")
-    args += (f"--leader-election-namespace={scenario.namespace}",)
+    args = ("-n", scenario.namespace, "--leader-elect", "--leader-election-namespace=evc-system")
     first = Operator(operator_kubeconfig, tmp_path / "first.log", *args)
     second = Operator(operator_kubeconfig, tmp_path / "second.log", *args)
     first.start()
