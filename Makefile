@@ -5,6 +5,8 @@ SHELL = /usr/bin/env bash -o pipefail
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+LIVES ?= 10000
+CORES ?= $(shell nproc)
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header
 export PYTHONPATH = test
@@ -25,32 +27,42 @@ demo: $(VENV)/.ready ## Watch claims live and die on a local control plane (KEEP
 ##@ Development
 
 .PHONY: test
-test: $(VENV)/.ready ## Run all tests that need neither root nor Docker: unit and e2e on the local control plane.
-	@$(BIN)/python -m cluster build
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: test-unit test-e2e ## Run all tests that need neither root nor Docker: both of the following.
 
 .PHONY: test-unit
-test-unit: $(VENV)/.ready ## Run the unit tests only (no control plane).
-	$(BIN)/python -m pytest test/unit $(PYTEST_ARGS)
+test-unit: $(VENV)/.ready ## Run the unit tests and some simulated lives (no control plane).
+	$(BIN)/python -m pytest test/unit test/sim test/seeded_bugs -n $(CORES) $(PYTEST_ARGS)
+
+.PHONY: simulate
+simulate: $(VENV)/.ready ## Simulate LIVES=10000 random lives with faults; prints seed@commit of a bad one.
+	SIM_LIVES=$(LIVES) $(BIN)/python -m pytest test/sim/test_lives.py -s --timeout=1200
+
+.PHONY: seeded-bugs
+seeded-bugs: $(VENV)/.ready ## Show that each seeded bug is caught, and by what.
+	$(BIN)/python -m seeded_bugs
 
 .PHONY: test-e2e
-test-e2e: $(VENV)/.ready ## Run the e2e tests only, on the local control plane.
+test-e2e: $(VENV)/.ready ## Run the e2e tests on local control planes (they mostly wait, so twice as many as cores).
 	@$(BIN)/python -m cluster build
-	$(BIN)/python -m pytest test/e2e $(PYTEST_ARGS)
+	$(BIN)/python -m pytest test/e2e -n $$((2 * $(CORES))) $(PYTEST_ARGS)
 
 .PHONY: manifests
 manifests: $(VENV)/.ready ## Generate the CustomResourceDefinition from the msgspec types.
 	$(BIN)/evc crd > config/crd/bases/evc.dev_ephemeralvolumeclaims.yaml
 
+.PHONY: docs
+docs: $(VENV)/.ready ## Generate the reference pages in docs/reference from the code.
+	$(BIN)/python docs/generate.py
+
 .PHONY: fmt
 fmt: $(VENV)/.ready ## Format the code.
-	$(BIN)/ruff format src test
-	$(BIN)/ruff check --fix --quiet src test
+	$(BIN)/ruff format src test docs
+	$(BIN)/ruff check --fix --quiet src test docs
 
 .PHONY: lint
 lint: $(VENV)/.ready ## Check format, style and the layers between the rooms; change nothing.
-	$(BIN)/ruff format --check src test
-	$(BIN)/ruff check src test
+	$(BIN)/ruff format --check src test docs
+	$(BIN)/ruff check src test docs
 	$(BIN)/lint-imports --no-logo
 
 .PHONY: vet
