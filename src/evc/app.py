@@ -7,7 +7,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version
 from random import Random
 from typing import Any
@@ -16,6 +15,7 @@ import structlog
 
 from evc.controller.apply import Apply
 from evc.controller.confirm import Confirm
+from evc.controller.enqueue import Enqueue
 from evc.controller.events import Recorder
 from evc.controller.gather import NAMESPACE, OWNER, Caches, OwnWrites
 from evc.controller.limits import DeletionLimit
@@ -25,14 +25,11 @@ from evc.kube.client import Client, ResourceWatcher
 from evc.kube.lease import Lock
 from evc.kube.resources import CLAIMS, JOBS, PODS, PVCS, Resource
 from evc.model.errors import ApiError, Forbidden, NotFound, Unauthorized, Unreachable
-from evc.model.evc import GROUP, PLURAL, EphemeralVolumeClaim
+from evc.model.evc import GROUP, PLURAL
 from evc.model.meta import Key, T
 from evc.options import OFF, Options, host_and_port
 from evc.policy.mapping import (
     Designations,
-    keys_of_claim,
-    keys_of_job,
-    keys_of_pod,
     marked_for,
 )
 from evc.runtime.backoff import Exponential
@@ -40,7 +37,7 @@ from evc.runtime.controller import Controller
 from evc.runtime.election import Elector, Timing
 from evc.runtime.manager import LeadershipLost, Manager, NotSynced
 from evc.runtime.ports import Clock, Observer
-from evc.runtime.queue import Priority, RateLimitingQueue
+from evc.runtime.queue import RateLimitingQueue
 from evc.runtime.reflector import Reflector
 from evc.runtime.store import Store
 from evc.serving import health
@@ -213,28 +210,7 @@ def informers(
         pods=Store(by_namespace),
         jobs=Store(by_namespace),
     )
-
-    def of_claim(key: Key) -> set[Key]:
-        claim = caches.pvcs.get(key)
-        takers = designations.takers(key)
-        return takers if claim is None else takers | keys_of_claim(claim, designations)
-
-    def enqueue(store: Store[Any], keys: set[Key]) -> None:
-        # What was there before we started can wait; what happens now cannot.
-        priority = Priority.NORMAL if store.synced else Priority.LOW
-        for key in keys:
-            if _concerns_us(caches, key):
-                queue.add(key, priority)
-
-    def claim_changed(old: EphemeralVolumeClaim | None, new: EphemeralVolumeClaim | None) -> None:
-        designations.change(old, new)
-        enqueue(caches.claims, {item.metadata.key for item in (old, new) if item is not None})
-
-    def changed(
-        store: Store[T], keys_of: Callable[[T], set[Key]], old: T | None, new: T | None
-    ) -> None:
-        # Both versions: a label that is taken off a pod concerns who selected it before.
-        enqueue(store, {key for item in (old, new) if item is not None for key in keys_of(item)})
+    enqueue = Enqueue(caches, queue, designations)
 
     def reflector(
         resource: Resource[T], store: Store[T], on_change: Callable[[T | None, T | None], None]
@@ -253,31 +229,12 @@ def informers(
     return Scope(
         caches,
         (
-            reflector(CLAIMS, caches.claims, claim_changed),
-            reflector(
-                PVCS,
-                caches.pvcs,
-                partial(changed, caches.pvcs, lambda claim: keys_of_claim(claim, designations)),
-            ),
-            reflector(
-                PODS,
-                caches.pods,
-                partial(changed, caches.pods, lambda pod: keys_of_pod(pod, designations, of_claim)),
-            ),
-            reflector(
-                JOBS,
-                caches.jobs,
-                partial(changed, caches.jobs, lambda job: keys_of_job(job, designations, of_claim)),
-            ),
+            reflector(CLAIMS, caches.claims, enqueue.claim_changed),
+            reflector(PVCS, caches.pvcs, enqueue.pvc_changed),
+            reflector(PODS, caches.pods, enqueue.pod_changed),
+            reflector(JOBS, caches.jobs, enqueue.job_changed),
         ),
     )
-
-
-def _concerns_us(caches: Caches, key: Key) -> bool:
-    """Whether there is anything to reconcile: most pods' volumes are nobody's here."""
-    if caches.claims.get(key) is not None:
-        return True
-    return bool(caches.pvcs.by_index(OWNER, key))
 
 
 def reconciler(

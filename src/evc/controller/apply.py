@@ -77,7 +77,7 @@ class Apply:
         """Write the status with the version that was read (gate 3), then act.
 
         Returns the seconds after which to come again: the plan's, or later ones if the
-        deletion limit does not admit it yet; then nothing was done.
+        deletion limit does not admit it yet; then status says so and nothing was done.
         """
         if plan.irreversible and not observed.live:
             raise NotConfirmed("a destructive plan needs a live read")

@@ -36,7 +36,8 @@ class Confirm:
         claim = self._get(PVCS, _claim_key(key, cached))
         evc = self._get(CLAIMS, key)
         releasing = claim is not None and claim.metadata.deleting
-        # Jobs first: a pod made after they were read has a Job that was seen unfinished.
+        # Makers of pods first: a pod made after they were read has one that was seen to want it.
+        workloads = () if evc is None or releasing else tuple(self._ask_owners.workloads(evc))
         jobs = self._client.list(JOBS, key.namespace)
         pods = self._client.list(PODS, key.namespace)
         observed = replace(surroundings(evc, claim, pods.items, jobs.items), live=True)
@@ -44,8 +45,8 @@ class Confirm:
             return observed
         if releasing:
             return replace(observed, mounted_by=self._mounts(claim))
-        owners = self._ask_owners(evc, observed) if evc is not None else ()
-        return replace(observed, owners=owners)
+        others = tuple(self._ask_owners.others(evc, observed)) if evc is not None else ()
+        return replace(observed, owners=workloads + others)
 
     def _get(self, resource: Resource[T], key: Key) -> T | None:
         try:

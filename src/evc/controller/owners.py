@@ -17,16 +17,15 @@ from evc.policy.usage import makes_users, owners_seen
 
 
 class AskOwners:
-    """Judges every owner but Jobs, which have an informer of their own."""
+    """Judges every owner but Jobs, which have an informer of their own.
+
+    What may not be read is not over; any other error is raised as ApiError.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def __call__(self, evc: EphemeralVolumeClaim, observed: Observed) -> tuple[Owner, ...]:
-        """Return the verdicts; what may not be read is not over. Raises ApiError otherwise."""
-        return (*self._workloads(evc), *self._others(evc, observed))
-
-    def _workloads(self, evc: EphemeralVolumeClaim) -> Iterator[Owner]:
+    def workloads(self, evc: EphemeralVolumeClaim) -> Iterator[Owner]:
         """Yield the built-in workloads whose pods are designated, found by their template.
 
         A Deployment is asked besides its ReplicaSets: with strategy Recreate there is a
@@ -44,7 +43,8 @@ class AskOwners:
                     over = None if wants_pods(workload) else Ending(None, failed=False)
                     yield Owner(f"{kind}/{workload.metadata.name}", over, "wants pods")
 
-    def _others(self, evc: EphemeralVolumeClaim, observed: Observed) -> Iterator[Owner]:
+    def others(self, evc: EphemeralVolumeClaim, observed: Observed) -> Iterator[Owner]:
+        """Yield the owners of other kinds that were ever seen, and the owners of those."""
         asking = list(owners_seen(observed, evc))
         for seen in asking:  # grows while it is walked: owners have owners
             try:

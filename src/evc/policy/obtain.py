@@ -27,10 +27,11 @@ def gone(world: World) -> Plan | None:
         return adopt(world) or _conflict(world, world.observed.claim)
     if (world.due or world.now) <= world.now and not world.usage.holds:
         return finish(world, Reason.EXPIRED)
-    if world.evc.adopts:
-        return _missing(world)
     text = f"PersistentVolumeClaim {world.claim_name} vanished before it was used: making it again"
-    return _create(world, Note("Warning", EventReason.CLAIM_VANISHED, "Create", text))
+    note = Note("Warning", EventReason.CLAIM_VANISHED, "Create", text)
+    plan = _missing(world) if world.evc.adopts else _create(world, note)
+    # Confirmed live: it forgets the uid, by which alone the claim is known as ours.
+    return replace(plan, irreversible=True)
 
 
 def provision(world: World) -> Plan | None:
@@ -56,7 +57,9 @@ def adopt(world: World) -> Plan | None:
     summary = Summary(Reason.PROVISIONING, text, reconciling=True)
     status = world.status(summary, claim=ClaimReference(meta.name))
     patch = template.remark(claim, world.evc)
-    return world.plan(status, *((PatchClaim(claim, patch),) if patch is not None else ()))
+    plan = world.plan(status, *((PatchClaim(claim, patch),) if patch is not None else ()))
+    # The status would not be written if the object were gone; a repetition has none.
+    return replace(plan, irreversible=plan.status is None)
 
 
 def conflict(world: World) -> Plan | None:
@@ -139,7 +142,8 @@ def _conflict(world: World, claim: PersistentVolumeClaim) -> Plan:
         *step.actions,
         note=note,
         requeue_after=step.requeue_after,
-        irreversible=step.irreversible,
+        # An old cache may show an earlier claim of the name: an id is voided after a live read.
+        irreversible=step.irreversible or (known is not None and known.uid is None),
     )
 
 

@@ -322,7 +322,8 @@ def _finish(
     if evc.status.finished_time is not None:
         dated.append((evc.status.finished_time, evc.status.outcome == "Failed"))
     if vanished or not dated or holders & {end.name for end in undated}:
-        return noticed, vanished or any(end.failed for end in undated)
+        failed = vanished or any(end.failed for end in undated)
+        return max([noticed, *(time for time, _ in dated)]), failed
     return max(dated)
 
 

@@ -44,7 +44,8 @@ def ask(client: RecordingClient, *things: Builder[Any]) -> tuple[Owner, ...]:
     fake: Any = client
     owner = next((t for t in things if type(t) is type(provided())), provided())
     seen = observed(owner, *(t for t in things if t is not owner))
-    return AskOwners(fake)(owner.value, seen)
+    asking = AskOwners(fake)
+    return (*asking.workloads(owner.value), *asking.others(owner.value, seen))
 
 
 def web(kind: str, replicas: int, labels: dict[str, str] = LABELS) -> Workload:

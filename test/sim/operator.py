@@ -1,0 +1,193 @@
+"""One operator process: the product's own parts, wired by the product, in virtual time.
+
+`Process._build` is the only place that knows how `evc.app` wires things.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from evc import app
+from evc.controller.limits import DeletionLimit
+from evc.kube import resources
+from evc.kube.lease import Lock
+from evc.kube.resources import Resource
+from evc.model.errors import ApiError
+from evc.model.meta import Key
+from evc.policy.mapping import Designations
+from evc.runtime.backoff import Exponential
+from evc.runtime.controller import Controller
+from evc.runtime.election import Elector, Timing
+from evc.runtime.queue import RateLimitingQueue
+from evc.serving.observers import Observing
+from sim.client import Crashed, SimClient
+from sim.faults import Faults
+from sim.observer import Observer
+from sim.streams import Lag, Stream
+from sim.timeline import WallClock
+from sim.world import World
+
+RESOURCES = {r.plural: r for r in vars(resources).values() if isinstance(r, Resource)}
+RETRY = 2.0
+"""Seconds between attempts at the lease."""
+MOST_DELETIONS = 100
+"""Per minute: the limit is there, and far off."""
+
+
+class Bugs(Observing):
+    """Hears of exceptions that are no API errors: the observer counts them as violations."""
+
+    def __init__(self, report: Callable[[str], None], world: World, name: str) -> None:
+        self._report = report
+        self._world = world
+        self._name = name
+
+    def reconcile_failed(
+        self, controller: str, key: Key, error: Exception, retry_in: float
+    ) -> None:
+        self._world.say(f"{self._name}: {key} failed, again in {retry_in:.3f} s: {error!r}")
+        if not isinstance(error, ApiError):
+            self._report(f"reconcile of {key} raised {error!r}")
+
+    def handler_failed(self, resource: str, error: Exception) -> None:
+        self._report(f"handler of {resource} raised {error!r}")
+
+
+class Process:
+    """From start to crash; a restart is a new one."""
+
+    def __init__(
+        self,
+        world: World,
+        faults: Faults,
+        name: str,
+        lag: Lag,
+        *,
+        elects: bool,
+        observer: Observer,
+        died: Callable[[Process], None],
+    ) -> None:
+        self.name = name
+        self.alive = True
+        self.visit = 0
+        self.leads = not elects
+        self._visits = 0
+        self._world = world
+        self._faults = faults
+        self._died = died
+        self._armed: float | None = None
+        client = SimClient(world, self, faults, observer)
+        self._build(client, lag, elects, observer.bug)
+
+    def _build(self, client: Any, lag: Lag, elects: bool, report: Callable[[str], None]) -> None:
+        """Wire the product's parts as `evc.app.build` does."""
+        world, random = self._world, Random(0)
+        clock = WallClock(world.timeline, lambda: world.skew)
+        observer = Bugs(report, world, self.name)
+        self.queue = RateLimitingQueue(
+            "evc", Exponential(cap=app.MAX_BACKOFF), clock=clock, observer=observer
+        )
+        self.scope = app.informers(client, "", self.queue, Designations(), observer, clock, random)
+        lock = Lock(client, Key("evc-system", "evc"), self.name)
+        self.elector = Elector("evc", lock, Timing(), clock=clock, observer=observer, random=random)
+        may_write = self.elector.is_leader if elects else lambda: True
+        limit = DeletionLimit(
+            per_minute=MOST_DELETIONS,
+            max_percent=0,
+            claims=lambda: len(self.scope.caches.claims),
+            monotonic=clock.monotonic,
+        )
+        self.reconcile = app.reconciler(
+            client, self.scope.caches, clock, self.name, may_write, limit, dry_run=False
+        )
+        self._elects = elects
+        self.controller = Controller(
+            "evc", self._visit, self.queue, workers=0, clock=clock, observer=observer
+        )
+        self.streams = [
+            Stream(
+                world,
+                self._faults,
+                reflector,
+                RESOURCES[reflector.resource],
+                lag,
+                moved=self._arm,
+                alive=lambda: self.alive,
+            )
+            for reflector in self.scope.reflectors
+        ]
+
+    def start(self) -> None:
+        self._world.say(f"{self.name}: starts")
+        for stream in self.streams:
+            stream.start()
+        if self._elects:
+            self._world.timeline.after(0.0, self._campaign)
+
+    def die(self, why: str) -> None:
+        """Lose everything but what the server stored."""
+        if self.alive:
+            self._world.say(f"{self.name}: dies ({why})")
+            self.alive = False
+            self._died(self)
+
+    @property
+    def synced(self) -> bool:
+        return all(reflector.store.synced for reflector in self.scope.reflectors)
+
+    def _campaign(self) -> None:
+        """Try for the lease, as the election thread does; a lost lease ends the process."""
+        if not self.alive:
+            return
+        try:
+            self.elector.attempt()
+        except Crashed:
+            return
+        leads = self.elector.is_leader()
+        if self.leads and not leads:
+            self.die("lost the lease")
+            return
+        if leads and not self.leads:
+            self._world.say(f"{self.name}: leads")
+            self.leads = True
+            self._arm()
+        self._world.timeline.after(RETRY, self._campaign)
+
+    def _arm(self) -> None:
+        """Have a worker look at the queue when there is something in it."""
+        if not (self.alive and self.leads and self.synced):
+            return
+        now = self._world.now
+        at = self.queue.next_time()
+        if any(self.queue.depth().values()):
+            at = now
+        if at is None or (self._armed is not None and self._armed <= at):
+            return
+        delay = max(0.0, at - now) + self._world.choices.seconds("worker pace", 0.0, 0.02)
+        self._armed = now + delay
+        self._world.timeline.after(delay, self._work)
+
+    def _work(self) -> None:
+        self._armed = None
+        if not (self.alive and self.leads):
+            return
+        key = self.queue.poll()
+        if key is not None:
+            outer = self.visit
+            try:
+                self.controller.visit(key)
+            except Crashed:
+                return
+            finally:
+                self.visit = outer
+                self.queue.done(key)
+        self._arm()
+
+    def _visit(self, key: Key) -> float | None:
+        self._visits += 1
+        self.visit = self._visits
+        again = self.reconcile(key)
+        self._world.say(f"{self.name}: visited {key}, again in {again}")
+        return again

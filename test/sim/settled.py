@@ -1,0 +1,203 @@
+"""What must be true when faults and users have stopped: S6 (no leak) and L1, L2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sim.cluster import claim_names
+from sim.history import Json, Request, condition, deleting, marks_of, meta, uid
+from sim.jobs import unfinished
+from sim.kinds import EVCS, EVENTS, JOBS, LEASES, PODS, PVCS, REPLICASETS, WORKFLOWS
+from sim.node import terminal
+from sim.observer import OPERATOR, Observer, claim_name, designated
+from sim.server import Server
+from sim.timeline import seconds
+from sim.users import ADOPT_BY, HOLD, OWNER_UID
+from sim.workloads import going_on
+
+WINDOW = 10.0
+MOST_REQUESTS = 250
+"""In any ten seconds, by all operators together: a handful of objects never needs more."""
+
+
+def unsettled(server: Server, observer: Observer, now: float) -> Iterator[str]:
+    """Yield a sentence for each claim that is not where it must end."""
+    for evc in server.items(EVCS):
+        problem = _unfinished(server, observer, evc, now)
+        if problem:
+            name = f"{meta(evc)['namespace']}/{meta(evc)['name']}"
+            reason = str(condition(evc, "Ready").get("reason", ""))
+            yield f"L1: {name} ({reason}) has not settled: {problem}"
+    living = {uid(evc) for evc in server.items(EVCS)}
+    for claim in server.items(PVCS):
+        owners = {owner["uid"] for owner in meta(claim).get("ownerReferences", ())}
+        made = any(uid(claim) in claims for claims in observer.created.values())
+        if made and owners and not owners & living:
+            pinned = _pinned(server, claim) and deleting(claim)
+            if not pinned:
+                yield f"S6: claim {meta(claim)['name']} ({uid(claim)}) is left without owner"
+
+
+def _unfinished(server: Server, observer: Observer, evc: Json, now: float) -> str:
+    if deleting(evc):
+        return "it is still being deleted"
+    if not condition(evc, "Ready"):
+        return "it has no status"
+    finished = condition(evc, "Finished").get("status") == "True"
+    claim = server.find(PVCS, meta(evc)["namespace"], claim_name(evc))
+    if claim is not None and uid(claim) in observer.ambiguous:
+        return ""
+    reason = str(condition(evc, "Ready").get("reason", ""))
+    made = claim is not None and uid(claim) in observer.created.get(uid(evc), ())
+    ours = made or (claim is not None and observer.adopted.get(uid(claim)) == uid(evc))
+    if claim is not None and ours and deleting(claim) and reason == "Releasing":
+        pods = server.items(PODS, meta(evc)["namespace"])
+        pinned = any(claim_name(evc) in claim_names(pod) for pod in pods)
+        if marks_of(claim).get(OWNER_UID) != uid(evc) and pinned:
+            return ""  # sent away, and then its mark was taken off: waited for
+    if (
+        condition(evc, "Ready").get("observedGeneration") != meta(evc)["generation"]
+        and not finished
+    ):
+        return "its status is of an older generation"
+    if finished:
+        return _left_behind(claim, evc, reason) if claim is not None and ours else ""
+    if claim is None:
+        held = _held(server, evc, {"metadata": {}})
+        return "" if held and reason == "ClaimNotFound" else _absent(evc, reason, now)
+    if not ours:
+        offered = marks_of(claim).get(ADOPT_BY) == meta(evc)["name"] and OWNER_UID not in (
+            marks_of(claim)
+        )
+        if "existingClaimName" in evc["spec"] and offered and not deleting(claim):
+            return "" if reason == "Lost" else "its claim is offered, and not taken over"
+        return "" if reason in ("Conflict", "Lost") else "a foreign claim has its name"
+    if marks_of(claim).get(OWNER_UID) != uid(evc):
+        owned = uid(evc) in {o["uid"] for o in meta(claim).get("ownerReferences", ())}
+        if reason == "Retaining" and owned:
+            return ""  # its record stays: it would take the volume, which is to be kept, along
+        return "" if reason in ("Conflict", "Lost") else "its mark is gone"
+    if reason == "Conflict" and not made and marks_of(claim).get(ADOPT_BY) != meta(evc)["name"]:
+        return ""  # the offer was withdrawn between our mark and our noting of it
+    refused = (meta(evc)["namespace"], claim_name(evc)) in observer.refused
+    if made and not (deleting(claim) or refused or _follows(claim, evc)):
+        return f"labels {meta(claim).get('labels')} do not follow the template"
+    if deleting(claim):
+        # Somebody deleted it; a hold keeps the operator from letting go of it, too.
+        waits = _pinned(server, claim) or _held(server, evc, claim)
+        return "" if waits else "its claim is not let go"
+    if _held(server, evc, claim):
+        return ""
+    born = meta(evc)["creationTimestamp"]
+    if reason == "Waiting" and evc["spec"]["expirySeconds"] > now:
+        return ""
+    return f"nothing holds it, since {born}"
+
+
+def _left_behind(claim: Json, evc: Json, reason: str) -> str:
+    """What is wrong with the claim of a finished object."""
+    if reason != "Retained":
+        return "it is finished and its claim is still there"
+    if marks_of(claim).get(OWNER_UID) == uid(evc):
+        return "it is retained and bears our marks"
+    owners = {owner["uid"] for owner in meta(claim).get("ownerReferences", ())}
+    if OWNER_UID not in marks_of(claim) and uid(evc) not in owners:
+        return ""
+    # With our mark rewritten by somebody else it is not ours to change any more.
+    ours = "evc.dev/owner-name" not in marks_of(claim)
+    return "it is retained and still owned" if ours and uid(evc) in owners else ""
+
+
+def _absent(evc: Json, reason: str, now: float) -> str:
+    """What is wrong if there is no claim."""
+    expired = seconds(meta(evc)["creationTimestamp"]) + evc["spec"]["expirySeconds"] <= now
+    waits = reason == "ClaimNotFound" and not expired
+    return "" if waits or reason in ("Lost", "Conflict") else "its claim does not exist"
+
+
+def _follows(claim: Json, evc: Json) -> bool:
+    wanted = evc["spec"]["volumeClaimTemplate"].get("metadata", {}).get("labels", {})
+    labels = meta(claim).get("labels", {})
+    return {k: labels.get(k) for k in ("team", "tier")} == {
+        k: wanted.get(k) for k in ("team", "tier")
+    }
+
+
+def _held(server: Server, evc: Json, claim: Json) -> bool:
+    if evc["spec"].get("hold") or marks_of(claim).get(HOLD, "false") != "false":
+        return True
+    namespace, name = meta(evc)["namespace"], claim_name(evc)
+
+    def ours(template: Json) -> bool:
+        return name in claim_names(template) or designated(evc, template)
+
+    pods = any(not terminal(pod) and ours(pod) for pod in server.items(PODS, namespace))
+    jobs = server.items(JOBS, namespace)
+    jobs = [*jobs, *server.items(REPLICASETS, namespace)]
+    owners = {owner["uid"] for owner in evc.get("status", {}).get("owners", ())}
+    workflows = server.items(WORKFLOWS, namespace)
+    if any(going_on(workflow) and uid(workflow) in owners for workflow in workflows):
+        return True
+    return pods or any(
+        ours(job["spec"]["template"])
+        and (going_on(job) if job["kind"] == "ReplicaSet" else unfinished(job))
+        for job in jobs
+    )
+
+
+def _pinned(server: Server, claim: Json) -> bool:
+    """Whether pods that may not be let go of keep a deleted claim."""
+    name = meta(claim)["name"]
+    space = meta(claim)["namespace"]
+    pods = [pod for pod in server.items(PODS, space) if name in claim_names(pod)]
+    held = marks_of(claim).get(HOLD, "false") != "false"
+    # The hold of a namesake that waits for the name counts, too.
+    held = held or any(
+        claim_name(e) == name and e["spec"]["hold"] for e in server.items(EVCS, space)
+    )
+    if any(not terminal(pod) for pod in pods) or (pods and held):
+        return True
+    policy = marks_of(claim).get("evc.dev/completed-pods", "Wait")
+    known = [e for e in server.items(EVCS) if marks_of(claim).get(OWNER_UID) == uid(e)]
+    evc = known[0] if known else None
+    if OWNER_UID not in marks_of(claim):
+        return bool(pods)
+    if evc is not None:
+        policy = evc["spec"]["completedPods"]
+    if policy == "Delete":
+        # Of an object that is gone nobody knows the selector, but for a namesake of it.
+        evc = evc or next((e for e in server.items(EVCS, space) if claim_name(e) == name), None)
+        return any(evc is None or not designated(evc, pod) for pod in pods)
+    return bool(pods) and policy == "Wait"
+
+
+def busy(server: Server, since: int) -> Iterator[str]:
+    """Yield each write of the operator after that revision: a settled world needs none."""
+    for commit in server.history:
+        ours = commit.actor.startswith(OPERATOR) and commit.name.plural != LEASES
+        if ours and commit.revision > since:
+            yield f"L1: settled, and yet {commit.actor} did {commit.verb} {commit.name}"
+
+
+def storms(requests: list[Request]) -> Iterator[str]:
+    """Yield a sentence if requests ever came too fast (L2)."""
+    first = 0
+    times = [r.time for r in requests if r.name.plural != LEASES]
+    for last, time in enumerate(times):
+        while times[first] < time - WINDOW:
+            first += 1
+        if last - first > MOST_REQUESTS:
+            yield f"L2: {last - first} requests within {WINDOW:.0f} s (at {time:.3f})"
+            return
+
+
+def unexplained(server: Server, observer: Observer) -> Iterator[str]:
+    """Yield each deletion without an Event (S7); only for lives in which nothing got lost."""
+    told = {
+        commit.last["regarding"]["uid"]
+        for commit in server.events(EVENTS)
+        if commit.last["reason"] in ("Deleting", "Expiring")
+    }
+    for claim, evc in observer.deleted.items():
+        if evc not in told:
+            yield f"S7: no Event tells of the deletion of {claim}"

@@ -1,0 +1,60 @@
+"""Random lives: no violation in any of them, with all the faults there are.
+
+``SIM_LIVES`` sets how many (CI: 10,000), ``SIM_SEED`` the first seed.  A failure prints
+``seed@commit``; ``PYTHONPATH=test python -m sim SEED --trace`` replays it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from sim.faults import REQUEST_FAULTS, STREAM_FAULTS
+from sim.life import live
+
+LIVES = int(os.environ.get("SIM_LIVES", "1500"))
+FIRST = int(os.environ.get("SIM_SEED", "0"))
+SHOWN = 10
+
+
+def commit() -> str:
+    """The commit these seeds belong to."""
+    where = Path(__file__).parent
+    found = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=where,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found.stdout.strip() or "unknown"
+
+
+@pytest.mark.timeout(600)
+def test_no_life_violates_an_invariant(capsys: pytest.CaptureFixture[str]) -> None:
+    faults, bad, made = Counter[str](), [], Counter[str]()
+    for seed in range(FIRST, FIRST + LIVES):
+        verdict = live(seed)
+        faults.update(verdict.faults)
+        made.update(requests=verdict.requests, created=verdict.created, deleted=verdict.deleted)
+        bad += [f"{seed}@{commit()}: {violation}" for violation in verdict.violations[:3]]
+    with capsys.disabled():
+        print(f"\n{LIVES} lives, {dict(made)}, faults {dict(sorted(faults.items()))}")
+    assert not bad, "\n".join([f"{len(bad)} violations, the first:", *bad[:SHOWN]])
+    if LIVES >= 1000:
+        missing = {*REQUEST_FAULTS, *STREAM_FAULTS, "pause", "kill"} - set(faults)
+        assert not missing, f"faults that never struck: {missing}"
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_seed_is_one_life(seed: int) -> None:
+    one: list[str] = []
+    two: list[str] = []
+    live(seed, one.append)
+    live(seed, two.append)
+    assert one == two
+    assert one

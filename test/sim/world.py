@@ -1,0 +1,67 @@
+"""The cluster without the operator: time, the API server, Kubernetes' own controllers, a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sim.choices import Choices
+from sim.history import Commit
+from sim.server import Refusal, Server
+from sim.timeline import Timeline
+
+
+@dataclass
+class World:
+    """What every actor needs."""
+
+    choices: Choices
+    timeline: Timeline = field(default_factory=Timeline)
+    trace: Callable[[str], None] | None = None
+    hurry: bool = False
+    """Small worlds: everybody but the operator and its watches is always prompt."""
+    skew: float = 0.0
+    """Seconds by which the operators' wall clock is ahead of the API server's."""
+    most_skew: float = 0.0
+    """The most it was ever ahead."""
+
+    def __post_init__(self) -> None:
+        self.server = Server(self.timeline)
+
+    @property
+    def now(self) -> float:
+        return self.timeline.now
+
+    def say(self, text: str) -> None:
+        """Add a line to the trace, if there is one."""
+        if self.trace is not None:
+            self.trace(f"{self.now:9.3f}  {text}")
+
+    def soon(
+        self, topic: str, action: Callable[[], None], low: float = 0.01, high: float = 2.0
+    ) -> None:
+        """Do something as quickly as a busy cluster does; what is refused is dropped."""
+        delay = low if self.hurry else self.choices.seconds(topic, low, high)
+        self.timeline.after(delay, lambda: self.attempt(action))
+
+    def attempt(self, action: Callable[[], object]) -> None:
+        """Do it; a refusal (somebody was faster) is normal for whoever acts on a cache."""
+        try:
+            action()
+        except Refusal as refusal:
+            self.say(f"           refused: {refusal.code} {refusal}")
+
+
+class Controller:
+    """Base of what reacts to commits."""
+
+    actor = "kubernetes"
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.server = world.server
+        self.server.listeners.append(self.committed)
+
+    def committed(self, commit: Commit) -> None:
+        """Hear of one write, at once; act on it later."""
+        raise NotImplementedError
