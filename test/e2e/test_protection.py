@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from e2e import manifests
-from e2e.scenario import Audit, Json, Operator, Scenario, condition, phase
+from e2e.scenario import Audit, Json, Operator, Scenario, condition, eventually, phase
 
 TERMINAL = ("Succeeded", "Failed")
 
@@ -185,3 +185,28 @@ def test_an_unscheduled_pod_is_a_user_to_us_although_not_to_kubernetes(
     scenario.delete("pod", "waiting")
     scenario.until_gone("evc", "scratch")
     assert len(audit.writes(scenario.namespace, "persistentvolumeclaims", "delete")) == 1
+
+
+def test_a_volume_that_may_still_be_attached_is_not_released(scenario: Scenario) -> None:
+    """A terminal phase is not an unmount (kubernetes#65552)."""
+    scenario.create("evc", manifests.claim("scratch", ttlSecondsAfterFinished=60))
+    volume = scenario.until_bound("scratch")["spec"]["volumeName"]
+    attachment = f"csi-{scenario.namespace}"
+    path = "/apis/storage.k8s.io/v1/volumeattachments"
+    source = {"persistentVolumeName": volume}
+    spec = {"attacher": "test.example.com", "nodeName": "node-0", "source": source}
+    scenario.call("POST", path, {"metadata": {"name": attachment}, "spec": spec})
+    scenario.create("pod", manifests.pod("quick", "scratch", complete_after="100ms"))
+    eventually(
+        lambda: (
+            f"VolumeAttachment/{attachment}"
+            in scenario.get("evc", "scratch")["status"].get("heldBy", {}).get("names", [])
+            or f"VolumeAttachment/{attachment}"
+            in condition(scenario.get("evc", "scratch"), "Ready").get("message", "")
+        ),
+        "status says that the volume may still be attached",
+    )
+    assert scenario.get("pvc", "scratch")
+    scenario.call("DELETE", f"{path}/{attachment}")
+    scenario.until_gone("pvc", "scratch")
+    assert phase(scenario.get("pod", "quick")) == "Succeeded"
