@@ -23,6 +23,7 @@ from evc.policy import deadline, decide, obtain, plan, release, template, usage,
 from evc.policy.release import Step
 from evc.runtime import watcher
 from sim.client import SimClient
+from sim.life import Profile
 
 Switch = Callable[[], AbstractContextManager[Any]]
 
@@ -39,6 +40,8 @@ class Bug:
     switch: Switch
     note: str = ""
     """Why it is not quite the bug of the list, where the design leaves no place for that."""
+    shape: Callable[[Profile], Profile] = lambda profile: profile
+    """The lives in which it would show: lateness is judged in calm ones only."""
 
 
 def no_precondition() -> AbstractContextManager[Any]:
@@ -251,7 +254,7 @@ def marks_left_on() -> AbstractContextManager[Any]:
 
 
 def owners_not_asked() -> AbstractContextManager[Any]:
-    return patch.object(owners.AskOwners, "__call__", lambda self, evc, observed: ())
+    return patch.object(owners.AskOwners, "others", lambda self, evc, observed: iter(()))
 
 
 def hold_ignored_by_release() -> AbstractContextManager[Any]:
@@ -334,6 +337,7 @@ BUGS: tuple[Bug, ...] = (
         "grace counts from when the operator looked",
         ("late",),
         finished_when_looked,
+        shape=lambda profile: replace(profile.without_faults(), kills=4, mischief=0),
     ),
     Bug("finalizer stripped always", "gate 5 without its checks", ("S1", "S3"), always_releases),
     Bug(
@@ -364,7 +368,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "unknown owner not asked",
         "no pods means the Workflow is over",
-        ("S1", "S4"),
+        ("S1",),
         owners_not_asked,
     ),
     Bug("hold ignored by gate 5", "let go of although held", ("S1",), hold_ignored_by_release),

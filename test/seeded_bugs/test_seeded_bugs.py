@@ -1,6 +1,6 @@
 """Every seeded bug is noticed: the proof that the simulation is worth its time.
 
-All of them take a minute or two (CI: ``SEEDED_BUGS=all``); by default the quick ones.
+By default those that few lives notice; ``make seeded-bugs`` hunts all of them (minutes).
 """
 
 from __future__ import annotations
@@ -20,15 +20,23 @@ RARE = {
     "no lease check before delete",
     "partial page treated as full",
     "hold read from cache",
+    "retry create without marker",
+    "no settle time",
+    "hold ignored by gate 5",
+    "request id not compared",
+    "apply to any version",
+    "owned again",
 }
 ALL = os.environ.get("SEEDED_BUGS") == "all"
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name.replace(" ", "-"))
+@pytest.mark.parametrize(
+    "bug",
+    [bug for bug in BUGS if ALL or bug.name not in RARE],
+    ids=lambda bug: bug.name.replace(" ", "-"),
+)
 def test_the_simulation_notices(bug: Bug) -> None:
-    if bug.name in RARE and not ALL:
-        pytest.skip("needs many lives: SEEDED_BUGS=all")
     assert hunt(bug, MOST if ALL else QUICK) is not None, f"survived: {bug.breaks}"
 
 

@@ -96,7 +96,8 @@ class Observer:
         self._born: dict[str, int] = {}
         self._known_used: set[str] = set()
         self._last_change = 0.0
-        self._vanished = False
+        self._undated: list[Json] = []
+        """Pods or their templates whose end nobody could see, or not at once."""
         self._server.listeners.append(self.committed)
 
     # What it hears
@@ -137,9 +138,10 @@ class Observer:
             if commit.name.plural in (EVCS, PVCS, PODS, JOBS):
                 self._last_change = commit.time
             if commit.name.plural in (PODS, JOBS) and commit.after is None:
-                self._vanished = True
+                self._undated.append(_pod_of(commit.last))
             if commit.name.plural in (REPLICASETS, WORKFLOWS):
-                self._vanished = True  # nobody watches them: their ends are noticed late
+                # Nobody watches them: their ends are noticed late.
+                self._undated.append(_pod_of(commit.last))
             if commit.name.plural == PVS and commit.after is None:
                 self._mounted(commit)
             if commit.name.plural == PVCS and commit.before is None:
@@ -265,8 +267,10 @@ class Observer:
             if designated(evc, pod) and (start(pod) or self._world.now) >= _born(evc):
                 makers |= {owner["uid"] for owner in meta(pod).get("ownerReferences", ())}
         makers |= {owner["uid"] for owner in evc["status"].get("owners", ())}
-        for workflow in self._visible(WORKFLOWS, namespace, visit):
-            if uid(workflow) in makers and going_on(workflow):
+        for workflow in self._server.items(WORKFLOWS, namespace):
+            # Whoever sees one of its pods can know of it, whether he asked it or not.
+            known = self._born[uid(workflow)] <= visit.seen.get(PODS, 0)
+            if known and uid(workflow) in makers and going_on(workflow):
                 self._violated("S1", f"{commit.name} deleted under {meta(workflow)['name']}")
         then = self._server.items_at(REPLICASETS, visit.seen.get(REPLICASETS, 0))
         wanted = {uid(item) for item in then if going_on(item)}
@@ -316,7 +320,12 @@ class Observer:
         most = max(spec["gracePeriodSeconds"], *(grace or 0 for grace in graces))
         for earlier in self._server.events(PODS):
             due = max(due, (finish(earlier.last) or 0.0) + most)
-        if not self._vanished:
+        concern = (
+            meta(pod)["namespace"] == commit.name.namespace
+            and (designated(evc, pod) or commit.name.name in claim_names(pod))
+            for pod in self._undated
+        )
+        if not any(concern):
             # Work that vanished unseen ends when that is noticed, so its grace says nothing.
             late = commit.time - max(due, self._last_change)
             text = f"late: {commit.name} deleted {late:.1f} s after it was due"
@@ -535,6 +544,12 @@ class Observer:
 
 
 VERSIONED = ("resourceVersion", "finalizers", "managedFields")
+
+
+def _pod_of(item: Json) -> Json:
+    """The pod itself, or what the pods of a workload look like, in its namespace."""
+    pod = item["spec"].get("template", item)
+    return pod | {"metadata": meta(pod) | {"namespace": meta(item)["namespace"]}}
 
 
 def claim_name(evc: Json) -> str:

@@ -16,7 +16,7 @@ from sim.kinds import EVCS, PVCS
 from sim.life import Life, Profile, draw
 from sim.observer import OPERATOR
 
-SEEDS = int(os.environ.get("SIM_PAIRS", "200"))
+SEEDS = int(os.environ.get("SIM_PAIRS", "100"))
 
 
 Counts = Counter[tuple[Name, str]]

@@ -16,7 +16,7 @@ import pytest
 from sim.faults import REQUEST_FAULTS, STREAM_FAULTS
 from sim.life import live
 
-LIVES = int(os.environ.get("SIM_LIVES", "1500"))
+LIVES = int(os.environ.get("SIM_LIVES", "600"))
 FIRST = int(os.environ.get("SIM_SEED", "0"))
 SHOWN = 10
 
