@@ -548,8 +548,9 @@ VERSIONED = ("resourceVersion", "finalizers", "managedFields")
 
 def _pod_of(item: Json) -> Json:
     """The pod itself, or what the pods of a workload look like, in its namespace."""
-    pod = item["spec"].get("template", item)
-    return pod | {"metadata": meta(pod) | {"namespace": meta(item)["namespace"]}}
+    pod: Json = item["spec"].get("template", item)
+    made: Json = pod | {"metadata": meta(pod) | {"namespace": meta(item)["namespace"]}}
+    return made
 
 
 def claim_name(evc: Json) -> str:
