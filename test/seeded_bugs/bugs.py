@@ -245,8 +245,8 @@ def retain_ignored() -> AbstractContextManager[Any]:
 def marks_left_on() -> AbstractContextManager[Any]:
     real = template.letting_go
 
-    def letting_go(claim: Any) -> Any:
-        made = real(claim)
+    def letting_go(claim: Any, evc: Any) -> Any:
+        made = real(claim, evc)
         references = [to_builtins(owner) for owner in claim.metadata.owner_references]
         return {"metadata": made["metadata"] | {"ownerReferences": references}}
 

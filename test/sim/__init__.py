@@ -4,14 +4,14 @@ In the order of a life:
 
 `sim.choices`    one seed (or a script) answers every question of chance,
 `sim.timeline`   virtual time: a heap of things to come,
-`sim.server`     the model API server (`kinds`, `patches`), with its whole `history`,
+`sim.server`     the model API server (`kinds`, `patches`, `fields`), with its whole `history`,
 `sim.cluster`    provisioner, pvc-protection, garbage collector; `node`: scheduler and
-                 kubelet; `jobs`: the Job controller,
-`sim.users`      who create, delete, recreate, hold, suspend, squat and forge,
+                 kubelet; `jobs`: the Job controller; `workloads`: ReplicaSets and Workflows,
+`sim.users`      who create, delete, recreate, hold, suspend, offer, squat and forge,
 `sim.operator`   the product's own parts; `client` and `streams` connect them to the
                  server through `faults`,
 `sim.observer`   judges every write from the history; `settled` judges the end,
 `sim.life`       puts one together; `sim.worlds` explores small ones exhaustively.
 
-``PYTHONPATH=test python -m sim SEED --trace`` replays a life.
+``PYTHONPATH=src:test python -m sim SEED --trace`` replays a life.
 """

@@ -52,8 +52,11 @@ def retaining(world: World) -> Plan | None:
     """It was decided to keep the volume: take our marks off, then finish."""
     if world.reason != Reason.RETAINING.value:
         return None
-    if world.mine is not None:
-        return Plan(actions=(PatchClaim(world.mine, template.letting_go(world.mine)),))
+    claim = world.observed.claim
+    if claim is not None and not world.vanished:
+        owned = any(o.uid == world.evc.metadata.uid for o in claim.metadata.owner_references)
+        if owned or world.mine is not None:
+            return Plan(actions=(PatchClaim(claim, template.letting_go(claim, world.evc)),))
     return finish(world, Reason.RETAINED)
 
 
@@ -136,7 +139,7 @@ def _retain(world: World, claim: PersistentVolumeClaim, outcome: Outcome, why: s
     )
     return world.plan(
         status,
-        PatchClaim(claim, template.letting_go(claim)),
+        PatchClaim(claim, template.letting_go(claim, world.evc)),
         note=Note("Normal", Reason.RETAINING, "Retain", text),
         irreversible=True,
     )

@@ -128,12 +128,18 @@ def remark(claim: PersistentVolumeClaim, evc: EphemeralVolumeClaim) -> dict[str,
     return {"metadata": _exactly(claim) | {"annotations": mark(evc), "ownerReferences": references}}
 
 
-def letting_go(claim: PersistentVolumeClaim) -> dict[str, Any]:
-    """Return the merge patch that takes our marks and ownership off, in this version only."""
-    uid = claim.metadata.annotations.get(OWNER_UID)
+def letting_go(claim: PersistentVolumeClaim, evc: EphemeralVolumeClaim) -> dict[str, Any]:
+    """Return the merge patch that takes our marks and ownership off, in this version only.
+
+    A mark that somebody rewrote is no longer ours to take off; the ownerReference is.
+    """
+    uid = evc.metadata.uid
     others = [msgspec.to_builtins(o) for o in claim.metadata.owner_references if o.uid != uid]
+    metadata: dict[str, Any] = _exactly(claim) | {"ownerReferences": others}
+    if claim.metadata.annotations.get(OWNER_UID) != uid:
+        return {"metadata": metadata}
     gone: dict[str, None] = dict.fromkeys((*MARKS, ADOPT_BY))
-    metadata: dict[str, Any] = _exactly(claim) | {"annotations": gone, "ownerReferences": others}
+    metadata["annotations"] = gone
     if claim.metadata.labels.get(MANAGED_BY) == "evc":
         metadata["labels"] = {MANAGED_BY: None}
     return {"metadata": metadata}

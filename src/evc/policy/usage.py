@@ -313,9 +313,12 @@ def _finish(
     succeeded; an owner that says that but not when it ended did so when it is noticed.
     """
     held = evc.status.held_by
-    holders = set(held.names) if held is not None else set()
+    # Kind/* says that a kind could not be read at the time: nobody who could vanish.
+    shown = held.names if held is not None else ()
+    holders = {name for name in shown if not name.endswith("/*")}
     names = {end.name for end in ends}
-    vanished = held is not None and not (holders <= names and held.count <= len(names))
+    unseen = (held.count if held is not None else 0) - len(shown)
+    vanished = not holders <= names or len(holders) + unseen > len(names)
     work = [end for end in ends if end.designated]
     undated = [end for end in work if end.time is None]
     dated = [(end.time, end.failed) for end in work if end.time is not None]

@@ -92,10 +92,13 @@ def test_completed_pods_said_later_is_in_the_mark() -> None:
     assert after.metadata.annotations["evc.dev/completed-pods"] == "Wait"
 
 
-@pytest.mark.parametrize("before", [volume(), offered().marked_for(adopting())])
-def test_letting_go_leaves_nothing_of_ours(before: ClaimBuilder) -> None:
+@pytest.mark.parametrize(
+    ("owner", "before"),
+    [(provided(), volume()), (adopting(), offered().marked_for(adopting()))],
+)
+def test_letting_go_leaves_nothing_of_ours(owner: EvcBuilder, before: ClaimBuilder) -> None:
     before = before.labelled(team="a").owned_by(OTHER).annotated(hold="false")
-    after = patched(before, template.letting_go(before.value))
+    after = patched(before, template.letting_go(before.value, owner.value))
     assert after.metadata.annotations == {"evc.dev/hold": "false"}
     assert after.metadata.labels == {"team": "a"}
     assert [o.uid for o in after.metadata.owner_references] == ["evc-2"]
@@ -104,8 +107,15 @@ def test_letting_go_leaves_nothing_of_ours(before: ClaimBuilder) -> None:
 
 def test_letting_go_keeps_a_managed_by_that_is_not_ours() -> None:
     before = offered().marked_for(adopting()).labelled(**{"app.kubernetes.io/managed-by": "Helm"})
-    after = patched(before, template.letting_go(before.value))
+    after = patched(before, template.letting_go(before.value, adopting().value))
     assert after.metadata.labels == {"app.kubernetes.io/managed-by": "Helm"}
+
+
+def test_letting_go_of_a_claim_whose_mark_was_rewritten_takes_only_our_ownership_off() -> None:
+    before = volume().annotated(owner_uid="somebody").owned_by(OTHER)
+    after = patched(before, template.letting_go(before.value, provided().value))
+    assert after.metadata.annotations["evc.dev/owner-uid"] == "somebody"
+    assert [o.uid for o in after.metadata.owner_references] == ["evc-2"]
 
 
 def test_an_update_says_all_that_is_ours_and_nothing_that_cannot_change() -> None:
