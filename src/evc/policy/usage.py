@@ -142,12 +142,17 @@ def usage(
 
 
 def _strangers(observed: Observed, evc: EphemeralVolumeClaim) -> set[str]:
-    """Return the undesignated holders: a Job for its pods, if it is one that holds."""
-    jobs = {j.metadata.uid: j.metadata.name for j in observed.jobs if will_make_pods(j)}
-    guests = [pod for pod in observed.pods if not pod.terminal and not designated(pod, evc)]
-    return {
-        f"Job/{jobs[uid]}" if (uid := _controller(pod)) in jobs else f"Pod/{pod.metadata.name}"
-        for pod in guests
+    """Return the undesignated holders: a Job, if it is one that holds, speaks for its pods."""
+    unfinished = {job.metadata.uid: job for job in observed.jobs if will_make_pods(job)}
+    jobs = {
+        f"Job/{job.metadata.name}"
+        for job in unfinished.values()
+        if not makes_designated(job.spec.template, evc)
+    }
+    return jobs | {
+        f"Pod/{pod.metadata.name}"
+        for pod in observed.pods
+        if not pod.terminal and not designated(pod, evc) and _controller(pod) not in unfinished
     }
 
 

@@ -423,6 +423,28 @@ HOLDING = (
         tells=("NotDesignated",),
     ),
     Case(
+        "A guest Job is warned of before it has a pod",
+        observed(
+            used.ready(Reason.IN_USE), volume(), job("guests").making({"app": "x"}, claim="scratch")
+        ),
+        50,
+        Reason.IN_USE,
+        says="Job/guests",
+        tells=("NotDesignated",),
+    ),
+    Case(
+        "A kind that could not be read is nobody who vanished",
+        observed(
+            used.ready(Reason.IN_USE).held_by("DaemonSet/*"),
+            volume(),
+            worker.succeeded(at=60),
+            live=True,
+        ),
+        70,
+        Reason.DRAINING,
+        status={"finished_time": at(60), "outcome": "Succeeded"},
+    ),
+    Case(
         "A pod in phase Unknown holds",
         observed(done, volume(), worker.running(since=2).in_phase("Unknown")),
         10_000,
