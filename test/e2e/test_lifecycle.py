@@ -42,11 +42,11 @@ def test_a_jobs_claim_is_deleted_while_its_completed_pod_stays(
 
 
 def test_a_pending_unscheduled_pod_keeps_its_claim(scenario: Scenario) -> None:
-    scenario.create("evc", manifests.claim("scratch", expirySeconds=2))
+    scenario.create("evc", manifests.claim("scratch", expirySeconds=6))
     scenario.until_bound("scratch")
     scenario.create("pod", manifests.pod("waiting", "scratch", nowhere=True))
     scenario.until_reason("scratch", "Waiting")
-    scenario.stays("pvc", "scratch", seconds=5)
+    scenario.stays("pvc", "scratch", seconds=8)
     assert phase(scenario.get("pod", "waiting")) == "Pending"
     held = scenario.get("evc", "scratch")["status"]
     assert held["heldBy"] == {"count": 1, "names": ["Pod/waiting"], "summary": "Pod/waiting"}
@@ -54,15 +54,15 @@ def test_a_pending_unscheduled_pod_keeps_its_claim(scenario: Scenario) -> None:
 
 
 def test_a_second_pod_inside_the_grace_period_cancels_the_deletion(scenario: Scenario) -> None:
-    scenario.create("evc", manifests.claim("scratch", gracePeriodSeconds=3))
+    scenario.create("evc", manifests.claim("scratch", gracePeriodSeconds=5))
     scenario.until_bound("scratch")
     scenario.create("pod", manifests.pod("first", "scratch", complete_after="500ms"))
     draining = scenario.until_reason("scratch", "Draining")
     assert draining["status"]["deletionTime"]
-    scenario.create("pod", manifests.pod("second", "scratch", complete_after="6s"))
+    scenario.create("pod", manifests.pod("second", "scratch", complete_after="9s"))
     scenario.until_reason("scratch", "InUse")
     scenario.until_phase("second", "Running")
-    scenario.stays("pvc", "scratch", seconds=4)
+    scenario.stays("pvc", "scratch", seconds=6)
     scenario.until_gone("pvc", "scratch")
     assert phase(scenario.get("pod", "second")) == "Succeeded"
     scenario.until_gone("evc", "scratch")
@@ -171,14 +171,14 @@ def test_a_running_pod_keeps_its_volume_when_the_claim_is_deleted(scenario: Scen
 
 
 def test_hold_on_the_volume_stops_the_countdown(scenario: Scenario) -> None:
-    scenario.create("evc", manifests.claim("scratch", gracePeriodSeconds=2))
+    scenario.create("evc", manifests.claim("scratch", gracePeriodSeconds=4))
     scenario.until_bound("scratch")
     scenario.create("pod", manifests.pod("quick", "scratch", complete_after="100ms"))
     scenario.until_reason("scratch", "Draining")
     scenario.patch("pvc", "scratch", {"metadata": {"annotations": {"evc.dev/hold": "true"}}})
     held = scenario.until_reason("scratch", "Held")
     assert "deletionTime" not in held["status"]
-    scenario.stays("pvc", "scratch", seconds=4)
+    scenario.stays("pvc", "scratch", seconds=6)
     scenario.patch("pvc", "scratch", {"metadata": {"annotations": {"evc.dev/hold": None}}})
     scenario.until_gone("evc", "scratch")
 

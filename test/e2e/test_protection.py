@@ -111,9 +111,9 @@ def until_terminating(scenario: Scenario) -> None:
 
 def test_a_volume_nobody_uses_goes_at_once(scenario: Scenario, audit: Audit) -> None:
     """ "Verify 'immediate' deletion of a PVC that is not in active use by a pod"."""
-    pvc = ready_claim(scenario, expirySeconds=2)
+    pvc = ready_claim(scenario, expirySeconds=6)
     assert pvc["metadata"]["finalizers"] == ["kubernetes.io/pvc-protection"]
-    scenario.until_gone("pvc", "scratch", seconds=10)
+    scenario.until_gone("pvc", "scratch", seconds=15)
     scenario.until_gone("pv", pvc["spec"]["volumeName"])
     scenario.until_gone("evc", "scratch")
     assert len(audit.writes(scenario.namespace, "persistentvolumeclaims", "delete")) == 1
@@ -176,9 +176,9 @@ def test_an_unscheduled_pod_is_a_user_to_us_although_not_to_kubernetes(
     scenario: Scenario, audit: Audit
 ) -> None:
     """Kubernetes' own protection would let a volume go under a pod without a node."""
-    ready_claim(scenario, gracePeriodSeconds=0, expirySeconds=1)
-    scenario.create("pod", manifests.pod("first", "scratch", complete_after="100ms"))
+    ready_claim(scenario, gracePeriodSeconds=0)
     scenario.create("pod", manifests.pod("waiting", "scratch", nowhere=True))
+    scenario.create("pod", manifests.pod("first", "scratch", complete_after="100ms"))
     scenario.until_phase("first", "Succeeded")
     scenario.stays("pvc", "scratch", seconds=3)
     assert not audit.writes(scenario.namespace, "persistentvolumeclaims", "delete")

@@ -136,10 +136,10 @@ def test_an_init_containers_start_is_use(scenario: Scenario, operator: Operator)
 def test_a_pod_that_references_without_matching_only_holds(
     scenario: Scenario, operator: Operator
 ) -> None:
-    waiting_claim(scenario, expirySeconds=3)
-    scenario.create("pod", manifests.pod("guest", "scratch", app="other", complete_after="5s"))
+    waiting_claim(scenario, expirySeconds=6)
+    scenario.create("pod", manifests.pod("guest", "scratch", app="other", complete_after="10s"))
     scenario.until_phase("guest", "Running")
-    scenario.stays("pvc", "scratch", seconds=3.5)
+    scenario.stays("pvc", "scratch", seconds=7)
     claim = scenario.get("evc", "scratch")
     assert condition(claim, "Used")["status"] == "False"
     assert claim["status"]["heldBy"]["names"] == ["Pod/guest"]
