@@ -7,10 +7,11 @@ In the order of a life:
 `sim.server`     the model API server (`kinds`, `patches`, `fields`), with its whole `history`,
 `sim.cluster`    provisioner, pvc-protection, garbage collector; `node`: scheduler and
                  kubelet; `jobs`: the Job controller; `workloads`: ReplicaSets and Workflows,
-`sim.users`      who create, delete, recreate, hold, suspend, offer, squat and forge,
+`sim.users`      who create claims (`hands`), use them (`work`) and disturb them (`mischief`),
 `sim.operator`   the product's own parts; `client` and `streams` connect them to the
                  server through `faults`,
-`sim.observer`   judges every write from the history; `settled` judges the end,
+`sim.observer`   hears of every write and has it judged from the history (`ledger`, `facts`) by
+                 `deletions`, `writes` and `letting_go`; `settled` judges the end,
 `sim.life`       puts one together; `sim.worlds` explores small ones exhaustively.
 
 ``PYTHONPATH=src:test python -m sim SEED --trace`` replays a life.

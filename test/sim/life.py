@@ -15,15 +15,17 @@ import structlog
 from sim.choices import Choices, Seeded
 from sim.cluster import GarbageCollector, Protection, Provisioner
 from sim.faults import REQUEST_FAULTS, STREAM_FAULTS, Faults
+from sim.hands import CHAOS
 from sim.history import Commit
 from sim.jobs import Jobs
+from sim.ledger import OPERATOR
 from sim.node import Node
-from sim.observer import OPERATOR, Observer
+from sim.observer import Observer
 from sim.operator import Process
 from sim.settled import busy, storms, unexplained, unsettled
 from sim.streams import Lag
 from sim.trace import line
-from sim.users import CHAOS, Users
+from sim.users import Users
 from sim.workloads import Workloads
 from sim.world import World
 
@@ -136,7 +138,8 @@ class Life:
 
     def run(self) -> Verdict:
         """Live it from beginning to end."""
-        Users(self.world, self.profile.mischief, self.profile.patient).plan(self.profile.claims)
+        users = Users(self.world, self.profile.patient)
+        users.plan(self.profile.claims, self.profile.mischief)
         for _ in range(self.profile.operators):
             self.start()
         self._troubles()
@@ -154,7 +157,7 @@ class Life:
             for process in self.processes[:]:
                 process.die("after lies")
         self.world.timeline.run_for(settle)
-        found = list(unsettled(self.world.server, self.observer, self.world.now))
+        found = list(unsettled(self.world.server, self.observer.ledger, self.world.now))
         self.world.say("-- settled: restart --")
         for process in self.processes[:]:
             process.die("restart")
@@ -162,17 +165,17 @@ class Life:
         self.world.timeline.run_for(still)
         if not found:
             found += busy(self.world.server, revision)
-        found += storms(self.observer.requests)
+        found += storms(self.observer.ledger.requests)
         if self.profile.calm:
-            found += [text for late, text in self.observer.lateness if late > 6.0]
+            found += [text for late, text in self.observer.ledger.lateness if late > 6.0]
             if not self.profile.kills:
-                found += unexplained(self.world.server, self.observer)
+                found += unexplained(self.world.server, self.observer.ledger)
         return Verdict(
-            self.observer.violations + found,
+            self.observer.ledger.violations + found,
             self.faults.counts,
-            len(self.observer.requests),
-            sum(len(claims) for claims in self.observer.created.values()),
-            len(self.observer.deleted),
+            len(self.observer.ledger.requests),
+            sum(len(claims) for claims in self.observer.ledger.created.values()),
+            len(self.observer.ledger.deleted),
         )
 
     def start(self) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sim.cluster import claim_names
+from sim.facts import ADOPT_BY, HOLD, OWNER_UID, claim_name, designated
 from sim.history import Json, Request, condition, deleting, marks_of, meta, uid
 from sim.jobs import unfinished
 from sim.kinds import EVCS, EVENTS, JOBS, LEASES, PODS, PVCS, REPLICASETS, WORKFLOWS
+from sim.ledger import OPERATOR, Ledger
 from sim.node import terminal
-from sim.observer import OPERATOR, Observer, claim_name, designated
 from sim.server import Server
 from sim.timeline import seconds
-from sim.users import ADOPT_BY, HOLD, OWNER_UID
 from sim.workloads import going_on
 
 WINDOW = 10.0
@@ -20,10 +20,10 @@ MOST_REQUESTS = 250
 """In any ten seconds, by all operators together: a handful of objects never needs more."""
 
 
-def unsettled(server: Server, observer: Observer, now: float) -> Iterator[str]:
+def unsettled(server: Server, ledger: Ledger, now: float) -> Iterator[str]:
     """Yield a sentence for each claim that is not where it must end."""
     for evc in server.items(EVCS):
-        problem = _unfinished(server, observer, evc, now)
+        problem = _unfinished(server, ledger, evc, now)
         if problem:
             name = f"{meta(evc)['namespace']}/{meta(evc)['name']}"
             reason = str(condition(evc, "Ready").get("reason", ""))
@@ -31,25 +31,25 @@ def unsettled(server: Server, observer: Observer, now: float) -> Iterator[str]:
     living = {uid(evc) for evc in server.items(EVCS)}
     for claim in server.items(PVCS):
         owners = {owner["uid"] for owner in meta(claim).get("ownerReferences", ())}
-        made = any(uid(claim) in claims for claims in observer.created.values())
+        made = any(uid(claim) in claims for claims in ledger.created.values())
         if made and owners and not owners & living:
             pinned = _pinned(server, claim) and deleting(claim)
             if not pinned:
                 yield f"S6: claim {meta(claim)['name']} ({uid(claim)}) is left without owner"
 
 
-def _unfinished(server: Server, observer: Observer, evc: Json, now: float) -> str:
+def _unfinished(server: Server, ledger: Ledger, evc: Json, now: float) -> str:
     if deleting(evc):
         return "it is still being deleted"
     if not condition(evc, "Ready"):
         return "it has no status"
     finished = condition(evc, "Finished").get("status") == "True"
     claim = server.find(PVCS, meta(evc)["namespace"], claim_name(evc))
-    if claim is not None and uid(claim) in observer.ambiguous:
+    if claim is not None and uid(claim) in ledger.ambiguous:
         return ""
     reason = str(condition(evc, "Ready").get("reason", ""))
-    made = claim is not None and uid(claim) in observer.created.get(uid(evc), ())
-    ours = made or (claim is not None and observer.adopted.get(uid(claim)) == uid(evc))
+    made = claim is not None and uid(claim) in ledger.created.get(uid(evc), ())
+    ours = made or (claim is not None and ledger.adopted.get(uid(claim)) == uid(evc))
     if claim is not None and ours and deleting(claim) and reason == "Releasing":
         pods = server.items(PODS, meta(evc)["namespace"])
         pinned = any(claim_name(evc) in claim_names(pod) for pod in pods)
@@ -79,7 +79,7 @@ def _unfinished(server: Server, observer: Observer, evc: Json, now: float) -> st
         return "" if reason in ("Conflict", "Lost") else "its mark is gone"
     if reason == "Conflict" and not made and marks_of(claim).get(ADOPT_BY) != meta(evc)["name"]:
         return ""  # the offer was withdrawn between our mark and our noting of it
-    refused = (meta(evc)["namespace"], claim_name(evc)) in observer.refused
+    refused = (meta(evc)["namespace"], claim_name(evc)) in ledger.refused
     if made and not (deleting(claim) or refused or _follows(claim, evc)):
         return f"labels {meta(claim).get('labels')} do not follow the template"
     if deleting(claim):
@@ -191,13 +191,13 @@ def storms(requests: list[Request]) -> Iterator[str]:
             return
 
 
-def unexplained(server: Server, observer: Observer) -> Iterator[str]:
+def unexplained(server: Server, ledger: Ledger) -> Iterator[str]:
     """Yield each deletion without an Event (S7); only for lives in which nothing got lost."""
     told = {
         commit.last["regarding"]["uid"]
         for commit in server.events(EVENTS)
         if commit.last["reason"] in ("Deleting", "Expiring")
     }
-    for claim, evc in observer.deleted.items():
+    for claim, evc in ledger.deleted.items():
         if evc not in told:
             yield f"S7: no Event tells of the deletion of {claim}"

@@ -13,8 +13,8 @@ from dataclasses import replace
 from sim.choices import Seeded
 from sim.history import Name
 from sim.kinds import EVCS, PVCS
+from sim.ledger import OPERATOR
 from sim.life import Life, Profile, draw
-from sim.observer import OPERATOR
 
 SEEDS = int(os.environ.get("SIM_PAIRS", "100"))
 

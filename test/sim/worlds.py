@@ -18,11 +18,12 @@ import msgspec
 
 from e2e import manifests
 from sim.choices import Scripted
+from sim.facts import HOLD
+from sim.hands import ACTOR, MERGE, pod
 from sim.history import Json
 from sim.kinds import EVCS, PODS
 from sim.life import Life, Profile
 from sim.streams import Lag
-from sim.users import ACTOR, HOLD, MERGE, pod
 from sim.world import World
 
 Plan = Callable[[World], None]

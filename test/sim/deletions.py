@@ -1,0 +1,161 @@
+"""Judges each DELETE of a PersistentVolumeClaim: S1, S2, S4 and S7."""
+
+from __future__ import annotations
+
+from sim.cluster import claim_names
+from sim.facts import HOLD, OWNER_UID, born, designated, job_end, rule_of, start
+from sim.history import Commit, Json, condition, marks_of, meta, uid
+from sim.jobs import unfinished
+from sim.kinds import EVCS, JOBS, PODS, PVCS, REPLICASETS, WORKFLOWS
+from sim.ledger import Judge, Visit
+from sim.node import finish, started, terminal
+from sim.timeline import seconds
+from sim.workloads import going_on
+
+
+class Deletions(Judge):
+    """Was it ours, over, due, decided, and read live before?"""
+
+    def judge(self, commit: Commit) -> None:
+        """Judge a DELETE, the moment it is accepted."""
+        claim = commit.before
+        assert claim is not None
+        visit = self._ledger.visit(commit)
+        evc = self._owner(claim, visit)
+        if evc is None:
+            self._violated("S2", f"{commit.name} ({uid(claim)}) deleted, and nobody asked for it")
+            return
+        self._ledger.deleted[uid(claim)] = uid(evc)
+        self._ours(commit, claim, evc)
+        self._read_before(commit, visit)
+        self._unused(commit, evc, visit)
+        self._owners_over(commit, evc, visit)
+        self._not_retained(commit, evc)
+        self._decided(commit, evc)
+        self._not_held(commit, claim, evc)
+        self._due(commit, claim, evc, visit)
+
+    def _owner(self, claim: Json, visit: Visit) -> Json | None:
+        """The EVC this claim belongs to, as the operator's last live request saw it."""
+        seen = visit.seen.get(EVCS, self._server.revision)
+        for evc in self._server.items_at(EVCS, seen):
+            known = evc.get("status", {}).get("claim", {}).get("uid")
+            made = uid(claim) in self._ledger.created.get(uid(evc), ())
+            made = made or (uid(claim) in self._ledger.ambiguous and known == uid(claim))
+            if made or self._ledger.adopted.get(uid(claim)) == uid(evc):
+                return evc
+        return None
+
+    def _ours(self, commit: Commit, claim: Json, evc: Json) -> None:
+        wanted = commit.options.get("preconditions", {})
+        if wanted.get("uid") != uid(claim) or not wanted.get("resourceVersion"):
+            self._violated("S2", f"{commit.name} deleted with preconditions {wanted}")
+        if marks_of(claim).get(OWNER_UID) != uid(evc):
+            self._violated("S2", f"{commit.name} deleted though its mark is gone")
+
+    def _read_before(self, commit: Commit, visit: Visit) -> None:
+        if visit.failed:
+            self._violated("S4", f"{commit.name} deleted though a live read failed")
+        if not visit.led:
+            self._violated("lease", f"{commit.name} deleted by {commit.actor}, which does not lead")
+        missing = {EVCS, PVCS, PODS, JOBS, REPLICASETS} - set(visit.seen)
+        if missing:
+            self._violated("S4", f"{commit.name} deleted without a live read of {missing}")
+
+    def _unused(self, commit: Commit, evc: Json, visit: Visit) -> None:
+        namespace, name = commit.name.namespace, commit.name.name
+        for pod in self._ledger.visible(PODS, namespace, visit):
+            if not terminal(pod) and (name in claim_names(pod) or designated(evc, pod)):
+                self._violated("S1", f"{commit.name} deleted under pod {meta(pod)['name']}")
+        for job in self._ledger.visible(JOBS, namespace, visit):
+            template = job["spec"]["template"]
+            if unfinished(job) and (name in claim_names(template) or designated(evc, template)):
+                self._violated("S1", f"{commit.name} deleted under Job {meta(job)['name']}")
+
+    def _owners_over(self, commit: Commit, evc: Json, visit: Visit) -> None:
+        """No maker of designated pods goes on, of a known kind or not."""
+        namespace, name = commit.name.namespace, commit.name.name
+        makers = set()
+        for pod in self._ledger.visible(PODS, namespace, visit):
+            if designated(evc, pod) and (start(pod) or self._world.now) >= born(evc):
+                makers |= {owner["uid"] for owner in meta(pod).get("ownerReferences", ())}
+        makers |= {owner["uid"] for owner in evc["status"].get("owners", ())}
+        for workflow in self._server.items(WORKFLOWS, namespace):
+            # Whoever sees one of its pods can know of it, whether he asked it or not.
+            known = self._ledger.born[uid(workflow)] <= visit.seen.get(PODS, 0)
+            if known and uid(workflow) in makers and going_on(workflow):
+                self._violated("S1", f"{commit.name} deleted under {meta(workflow)['name']}")
+        then = self._server.items_at(REPLICASETS, visit.seen.get(REPLICASETS, 0))
+        wanted = {uid(item) for item in then if going_on(item)}
+        for item in self._server.items(REPLICASETS, namespace):
+            template = item["spec"]["template"]
+            ours = name in claim_names(template) or designated(evc, template)
+            if ours and uid(item) in wanted and going_on(item):
+                self._violated("S1", f"{commit.name} deleted under {meta(item)['name']}")
+
+    def _not_retained(self, commit: Commit, evc: Json) -> None:
+        outcome = evc["status"].get("outcome", "none")
+        if rule_of(evc, outcome).get("action") == "Retain":
+            self._violated("S7", f"{commit.name} deleted, and is to be retained: {outcome}")
+
+    def _decided(self, commit: Commit, evc: Json) -> None:
+        reason = condition(evc, "Ready").get("reason")
+        if reason != "Releasing":
+            self._violated("S7", f"{commit.name} deleted while status said {reason}")
+
+    def _not_held(self, commit: Commit, claim: Json, evc: Json) -> None:
+        if marks_of(claim).get(HOLD, "false") != "false":
+            self._violated("S7", f"{commit.name} deleted though held by its annotation")
+        if evc["spec"].get("hold"):
+            self._violated("S7", f"{commit.name} deleted though spec.hold was set")
+
+    def _due(self, commit: Commit, claim: Json, evc: Json, visit: Visit) -> None:
+        spec = evc["spec"]
+        born = seconds(meta(evc)["creationTimestamp"])
+        ends = self._ends(commit, evc, visit)
+        if ends or evc["status"].get("firstUsedTime"):
+            grace = rule_of(evc, evc["status"].get("outcome", "")).get("gracePeriodSeconds")
+            grace = spec["gracePeriodSeconds"] if grace is None else grace
+            due = max([born + spec["minimumWaitSeconds"], *(end + grace for end in ends)])
+        else:
+            due = born + spec["expirySeconds"]
+            due += rule_of(evc, "Expired").get("gracePeriodSeconds") or 0
+        if commit.time + self._world.most_skew < due:
+            self._violated("S7", f"{commit.name} deleted at {commit.time:.1f}, due at {due:.0f}")
+        rules = [rule_of(evc, outcome) for outcome in ("Succeeded", "Failed")]
+        graces = [rule.get("gracePeriodSeconds") for rule in rules]
+        most = max(spec["gracePeriodSeconds"], *(grace or 0 for grace in graces))
+        for earlier in self._server.events(PODS):
+            due = max(due, (finish(earlier.last) or 0.0) + most)
+        concern = (
+            meta(pod)["namespace"] == commit.name.namespace
+            and (designated(evc, pod) or commit.name.name in claim_names(pod))
+            for pod in self._ledger.undated
+        )
+        if not any(concern):
+            # Work that vanished unseen ends when that is noticed, so its grace says nothing.
+            late = commit.time - max(due, self._ledger.last_change)
+            text = f"late: {commit.name} deleted {late:.1f} s after it was due"
+            self._ledger.lateness.append((late, text))
+
+    def _ends(self, commit: Commit, evc: Json, visit: Visit) -> list[float]:
+        """When the work ended that used the volume, as far as it was there to be seen."""
+        since = born(evc)
+        # Who ran before the volume was made used another one of the same name.
+        made = max(since, seconds(meta(commit.last)["creationTimestamp"]))
+        adopts = "existingClaimName" in evc["spec"]
+        name, ends, used = commit.name.name, [], False
+        for pod in self._ledger.visible(PODS, commit.name.namespace, visit):
+            end = finish(pod)
+            namesake = not adopts and (start(pod) or since) < since
+            if designated(evc, pod) and end is not None and end >= since and not namesake:
+                ends.append(end)
+                used = used or (end >= made and started(pod) and name in claim_names(pod))
+        for job in self._ledger.visible(JOBS, commit.name.namespace, visit):
+            template = job["spec"]["template"]
+            end = job_end(job)
+            if designated(evc, template) and end is not None and end >= since:
+                ends.append(end)
+                ran = job["status"].get("succeeded") or job["status"].get("failed")
+                used = used or bool(end >= made and ran and name in claim_names(template))
+        return ends if used or evc["status"].get("firstUsedTime") else []

@@ -1,0 +1,101 @@
+"""What the observer remembers of a life, and what all its judges share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sim.facts import OWNER_UID
+from sim.history import Commit, Json, Request, marks_of, uid
+from sim.kinds import EVCS
+from sim.node import Node
+from sim.world import World
+
+OPERATOR = "operator"
+"""Prefix of the names of operator processes."""
+
+
+@dataclass
+class Visit:
+    """What one reconcile has read live so far."""
+
+    failed: bool = False
+    seen: dict[str, int] = field(default_factory=dict)
+    """Resource type -> revision of its last successful live request."""
+    led: bool = True
+    """Whether the process held the lease, if there is one, at the last of them."""
+
+
+class Ledger:
+    """Facts about the past that no present object shows."""
+
+    def __init__(self, world: World, node: Node) -> None:
+        self.world = world
+        self.server = world.server
+        self.node = node
+        self.violations: list[str] = []
+        self.requests: list[Request] = []
+        self.created: dict[str, list[str]] = {}
+        """EVC uid -> uids of the claims the operator made for it."""
+        self.adopted: dict[str, str] = {}
+        """Claim uid -> uid of the EVC that took it over."""
+        self.deleted: dict[str, str] = {}
+        """Claim uid -> EVC uid, of the operator's DELETEs."""
+        self.ambiguous: set[str] = set()
+        """Uids of forged claims which may count as ours or not."""
+        self.refused: set[tuple[str, str]] = set()
+        """Claims whose last patch was refused: such a change of a template is not tried again."""
+        self.lateness: list[tuple[float, str]] = []
+        self.visits: dict[tuple[str, int], Visit] = {}
+        self.current: dict[str, int] = {}
+        """Which reconcile a process is at."""
+        self.born: dict[str, int] = {}
+        """Uid -> revision of the creation."""
+        self.known_used: set[str] = set()
+        """Uids of EVCs whose status has said that they were used."""
+        self.last_change = 0.0
+        """When somebody else last changed anything that matters."""
+        self.undated: list[Json] = []
+        """Pods or their templates whose end nobody could see, or not at once."""
+
+    def violated(self, invariant: str, text: str) -> None:
+        """Write down a violation as a sentence that begins with the invariant's name."""
+        sentence = f"{invariant}: {text} (at {self.world.now:.3f})"
+        self.world.say(f"VIOLATION {sentence}")
+        self.violations.append(sentence)
+
+    def visit(self, commit: Commit) -> Visit:
+        """The reconcile that a write belongs to."""
+        return self.visits.get((commit.actor, self.current.get(commit.actor, 0)), Visit())
+
+    def visible(self, plural: str, namespace: str, visit: Visit) -> list[Json]:
+        """Present objects that were there at the operator's last live LIST."""
+        seen = visit.seen.get(plural, 0)
+        items = self.server.items(plural, namespace)
+        return [item for item in items if self.born[uid(item)] <= seen]
+
+    def mine(self, claim: Json) -> Json | None:
+        """The EVC, there or gone, whose claim this is."""
+        for earlier in reversed(self.server.events(EVCS)):
+            owner = uid(earlier.last)
+            if uid(claim) in self.created.get(owner, ()) or self.adopted.get(uid(claim)) == owner:
+                return earlier.last
+        return None
+
+    def evc_of(self, commit: Commit) -> Json | None:
+        """The EVC a new claim is for: it may have gone a moment ago."""
+        owner = marks_of(commit.last).get(OWNER_UID)
+        for earlier in reversed(self.server.events(EVCS)):
+            if earlier.name.namespace == commit.name.namespace and uid(earlier.last) == owner:
+                return earlier.last
+        return None
+
+
+class Judge:
+    """Base of what judges one kind of write."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._world = ledger.world
+        self._server = ledger.server
+        self._node = ledger.node
+        self._violated = ledger.violated
