@@ -17,9 +17,10 @@ from evc.controller.apply import Apply
 from evc.controller.confirm import Confirm
 from evc.controller.enqueue import Enqueue
 from evc.controller.events import Recorder
-from evc.controller.gather import NAMESPACE, OWNER, Caches, OwnWrites
+from evc.controller.gather import Caches, OwnWrites
 from evc.controller.limits import DeletionLimit
 from evc.controller.reconcile import Reconcile
+from evc.controller.shared import SharedReads
 from evc.kube import config as kubeconfig
 from evc.kube.client import Client, ResourceWatcher
 from evc.kube.lease import Lock
@@ -28,10 +29,7 @@ from evc.model.errors import ApiError, Forbidden, NotFound, Unauthorized, Unreac
 from evc.model.evc import GROUP, PLURAL
 from evc.model.meta import Key, T
 from evc.options import OFF, Options, host_and_port
-from evc.policy.mapping import (
-    Designations,
-    marked_for,
-)
+from evc.policy.mapping import Designations
 from evc.runtime.backoff import Exponential
 from evc.runtime.controller import Controller
 from evc.runtime.election import Elector, Timing
@@ -152,7 +150,14 @@ def build(
     )
     reconcilers = {
         namespace: reconciler(
-            client, scope.caches, clock, identity, may_write, limit, dry_run=options.dry_run
+            client,
+            scope.caches,
+            queue.add,
+            clock,
+            identity,
+            may_write,
+            limit,
+            dry_run=options.dry_run,
         )
         for namespace, scope in scopes.items()
     }
@@ -201,15 +206,7 @@ def informers(
     random: Random,
 ) -> Scope:
     """Build the four informers of a namespace and what their changes enqueue."""
-    by_namespace: dict[str, Callable[[Any], tuple[str]]] = {
-        NAMESPACE: lambda item: (item.metadata.namespace,)
-    }
-    caches = Caches(
-        claims=Store({}),
-        pvcs=Store({OWNER: lambda claim: filter(None, (marked_for(claim),))}),
-        pods=Store(by_namespace),
-        jobs=Store(by_namespace),
-    )
+    caches = Caches()
     enqueue = Enqueue(caches, queue, designations)
 
     def reflector(
@@ -240,6 +237,7 @@ def informers(
 def reconciler(
     client: Client,
     caches: Caches,
+    enqueue: Callable[[Key], None],
     clock: Clock,
     identity: str,
     may_write: Callable[[], bool],
@@ -250,10 +248,12 @@ def reconciler(
     """Build what a worker calls for each key of these caches."""
     writes = OwnWrites(caches)
     recorder = Recorder(client, identity, clock.now)
+    reads = SharedReads(client, enqueue, clock.monotonic)
     return Reconcile(
         caches=caches,
         writes=writes,
-        confirm=Confirm(client),
+        reads=reads,
+        confirm=Confirm(client, reads),
         apply=Apply(client, writes, recorder, may_write, clock.now, limit, dry_run=dry_run),
         now=clock.now,
     )

@@ -15,7 +15,7 @@ from unittest.mock import patch
 from msgspec import to_builtins
 from msgspec.structs import replace as changed
 
-from evc.controller import apply, confirm, gather, owners
+from evc.controller import apply, confirm, gather, mounts, owners, shared
 from evc.model.errors import Forbidden, Unreachable
 from evc.model.evc import ADOPT_BY, HOLD, OWNER_UID
 from evc.model.meta import Page
@@ -101,13 +101,13 @@ def empty_means_over() -> AbstractContextManager[Any]:
 
 
 def forbidden_means_none() -> AbstractContextManager[Any]:
-    real = confirm.Confirm.__init__
+    real = shared.SharedReads.__init__
 
     def init(self: Any, client: Any, *more: Any, **named: Any) -> None:
         lenient: Any = Lenient(client)
         real(self, lenient, *more, **named)
 
-    return patch.object(confirm.Confirm, "__init__", init)
+    return patch.object(shared.SharedReads, "__init__", init)
 
 
 class Lenient:
@@ -192,6 +192,8 @@ def hold_from_cache() -> AbstractContextManager[Any]:
 
     def call(self: Any, key: Any, cached: Any) -> Any:
         live = real(self, key, cached)
+        if live is None:
+            return None
         evc, claim = live.evc, live.claim
         if evc is not None and cached.evc is not None:
             evc = changed(evc, spec=changed(evc.spec, hold=cached.evc.spec.hold))
@@ -222,7 +224,7 @@ def no_settle_time() -> AbstractContextManager[Any]:
 
 
 def attachments_ignored() -> AbstractContextManager[Any]:
-    return patch.object(confirm.Confirm, "_mounts", lambda *_: ())
+    return patch.object(mounts.Mounts, "__call__", lambda *_: ())
 
 
 def forgets_own_writes() -> AbstractContextManager[Any]:
@@ -254,7 +256,7 @@ def marks_left_on() -> AbstractContextManager[Any]:
 
 
 def owners_not_asked() -> AbstractContextManager[Any]:
-    return patch.object(owners.AskOwners, "others", lambda self, evc, observed: iter(()))
+    return patch.object(owners.AskOwners, "__call__", lambda self, evc, observed: iter(()))
 
 
 def hold_ignored_by_release() -> AbstractContextManager[Any]:

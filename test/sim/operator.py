@@ -100,7 +100,14 @@ class Process:
             monotonic=clock.monotonic,
         )
         self.reconcile = app.reconciler(
-            client, self.scope.caches, clock, self.name, may_write, limit, dry_run=False
+            client,
+            self.scope.caches,
+            self.queue.add,
+            clock,
+            self.name,
+            may_write,
+            limit,
+            dry_run=False,
         )
         self._elects = elects
         self.controller = Controller(

@@ -33,10 +33,13 @@ def test_a_reconciler_reads_confirms_and_writes_with_the_one_client_and_clock() 
     client: Any = RecordingClient().holding(*world)
     clock: Any = Noon()
     caches = Cluster().showing(*world).caches
+    asked: list[Key] = []
     reconcile = app.reconciler(
-        client, caches, clock, "me", lambda: True, unlimited(), dry_run=False
+        client, caches, asked.append, clock, "me", lambda: True, unlimited(), dry_run=False
     )
-    reconcile(KEY)
+    for key in (KEY, Key(NAMESPACE, ""), KEY):  # it asks, the namespace is read, it deletes
+        reconcile(key)
+    assert asked == [Key(NAMESPACE, ""), KEY]
     assert client.asked[-3:] == [
         ("replace", "ephemeralvolumeclaims/status"),
         ("delete", "persistentvolumeclaims"),

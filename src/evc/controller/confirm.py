@@ -9,77 +9,58 @@ from __future__ import annotations
 from dataclasses import replace
 
 from evc.controller.gather import surroundings
-from evc.controller.owners import AskOwners
+from evc.controller.owners import AskOwners, wanting
+from evc.controller.shared import SharedReads, stage
 from evc.kube.client import Client
-from evc.kube.resources import ATTACHMENTS, CLAIMS, JOBS, NODES, PODS, PVCS, VOLUMES, Resource
-from evc.model.core import PersistentVolumeClaim
-from evc.model.errors import Forbidden, NotFound
+from evc.kube.resources import CLAIMS, PVCS, Resource
+from evc.model.errors import NotFound
 from evc.model.meta import Key, T
+from evc.policy.decide import closed
 from evc.policy.observed import Observed
 
 
 class Confirm:
     """Observes one key again, from etcd."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, reads: SharedReads) -> None:
         self._client = client
+        self._reads = reads
         self._ask_owners = AskOwners(client)
 
-    def __call__(self, key: Key, cached: Observed) -> Observed:
+    def __call__(self, key: Key, cached: Observed) -> Observed | None:
         """Return the live observation; raises ApiError if any part cannot be read.
 
-        All pods of the namespace are read, completed ones too: one that started and ended
-        unseen by the cache used the volume, and its end starts the grace period.
+        None: the namespace has to be read first; the key is enqueued when that is done.
         """
+        shared = self._reads.take(key)
+        if shared is None and not closed(cached.evc, cached.claim):
+            self._reads.ask(key, cached.claim)
+            return None
         # The claim first: if the garbage collector orphaned it, its owner was deleted before,
         # and must not be seen alive and made owner again.
         claim = self._get(PVCS, _claim_key(key, cached))
         evc = self._get(CLAIMS, key)
-        releasing = claim is not None and claim.metadata.deleting
-        # Makers of pods first: a pod made after they were read has one that was seen to want it.
-        workloads = () if evc is None or releasing else tuple(self._ask_owners.workloads(evc))
-        jobs = self._client.list(JOBS, key.namespace)
-        pods = self._client.list(PODS, key.namespace)
-        observed = replace(surroundings(evc, claim, pods.items, jobs.items), live=True)
-        if claim is None:
+        if closed(evc, claim):
+            return replace(cached, evc=evc, claim=claim, live=True)
+        # A read from another stage of the claim's life says too little about this one: a pod
+        # may have started after that read and before the claim was deleted.
+        if shared is None or shared.stage != stage(claim):
+            self._reads.ask(key, claim)
+            return None
+        near = shared.surroundings
+        observed = replace(surroundings(evc, claim, near.pods, near.jobs), live=True)
+        if claim is not None and claim.metadata.deleting:
+            return replace(observed, mounted_by=near.mounts(claim))
+        if claim is None or evc is None:
             return observed
-        if releasing:
-            return replace(observed, mounted_by=self._mounts(claim))
-        others = tuple(self._ask_owners.others(evc, observed)) if evc is not None else ()
-        return replace(observed, owners=workloads + others)
+        owners = (*wanting(evc, near.workloads), *self._ask_owners(evc, observed))
+        return replace(observed, owners=owners)
 
     def _get(self, resource: Resource[T], key: Key) -> T | None:
         try:
             return self._client.get(resource, key)
         except NotFound:
             return None
-
-    def _mounts(self, claim: PersistentVolumeClaim) -> tuple[str, ...] | None:
-        """Return what may still have the volume mounted; None if we may not know."""
-        volume = claim.spec.volume_name
-        if not volume:
-            return ()
-        try:
-            attachments = self._client.list(ATTACHMENTS).items
-            found = self._get(VOLUMES, Key("", volume))
-            source = found.spec.csi if found is not None else None
-            nodes = self._client.list(NODES).items if source is not None else ()
-        except Forbidden:
-            return None
-        mounts = [
-            f"VolumeAttachment/{a.metadata.name}"
-            for a in attachments
-            if a.spec.source.persistent_volume_name == volume
-        ]
-        if source is not None:
-            # The name the kubelet reports in volumesInUse (volumehelper.GetUniqueVolumeName).
-            unique = f"kubernetes.io/csi/{source.driver}^{source.volume_handle}"
-            mounts += [
-                f"Node/{node.metadata.name}"
-                for node in nodes
-                if unique in node.status.volumes_in_use
-            ]
-        return tuple(mounts)
 
 
 def _claim_key(key: Key, cached: Observed) -> Key:

@@ -3,30 +3,50 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from evc.model.core import Job, PersistentVolumeClaim, Pod
 from evc.model.evc import EphemeralVolumeClaim
-from evc.model.meta import Key
+from evc.model.meta import Key, T
+from evc.policy.mapping import buckets, marked_for, wanted_buckets
 from evc.policy.observed import Observed
 from evc.policy.usage import designated, makes_users
-from evc.runtime.store import Store
+from evc.runtime.store import Indexers, Store
 
-NAMESPACE = "namespace"
-"""Index of pods and Jobs by namespace."""
+LABELS = "labels"
+"""Index of pods and Jobs by `evc.policy.mapping.Bucket` of their labels (or their pods')."""
+VOLUME = "volume"
+"""Index of pods and Jobs by the key of each PersistentVolumeClaim that they reference."""
+UID = "uid"
 OWNER = "owner"
 """Index of PersistentVolumeClaims by the key their mark names."""
+
+POD_INDEXERS: Indexers[Pod] = {
+    LABELS: lambda pod: buckets(pod.metadata.namespace, pod.metadata.labels),
+    VOLUME: lambda pod: (Key(pod.metadata.namespace, name) for name in pod.claim_names),
+}
+JOB_INDEXERS: Indexers[Job] = {
+    LABELS: lambda job: buckets(job.metadata.namespace, job.spec.template.metadata.labels),
+    VOLUME: lambda job: (
+        Key(job.metadata.namespace, name) for name in job.spec.template.spec.claim_names
+    ),
+    UID: lambda job: (job.metadata.uid,),
+}
+PVC_INDEXERS: Indexers[PersistentVolumeClaim] = {
+    OWNER: lambda claim: filter(None, (marked_for(claim),))
+}
 
 
 @dataclass(frozen=True)
 class Caches:
     """The informers' stores."""
 
-    claims: Store[EphemeralVolumeClaim]
-    pvcs: Store[PersistentVolumeClaim]
-    pods: Store[Pod]
-    jobs: Store[Job]
+    claims: Store[EphemeralVolumeClaim] = field(default_factory=lambda: Store({}))
+    pvcs: Store[PersistentVolumeClaim] = field(default_factory=lambda: Store(PVC_INDEXERS))
+    pods: Store[Pod] = field(default_factory=lambda: Store(POD_INDEXERS))
+    jobs: Store[Job] = field(default_factory=lambda: Store(JOB_INDEXERS))
 
 
 @dataclass
@@ -77,34 +97,47 @@ def gather(caches: Caches, key: Key) -> Observed | None:
         claim = next((claim for claim in marked if claim.metadata.deleting), None)
         if claim is None:
             return None
-    pods = caches.pods.by_index(NAMESPACE, key.namespace)
-    jobs = caches.jobs.by_index(NAMESPACE, key.namespace)
-    return surroundings(evc, claim, pods, jobs)
+    return surroundings(evc, claim, caches.pods, caches.jobs)
+
+
+class Indexed(Protocol[T]):
+    """Where things of one kind are found: a cache, or what was just read from etcd."""
+
+    def by_index(self, index: str, value: Hashable) -> list[T]:
+        """Return the objects which ``index`` files under ``value``."""
+
+    def by_rarest(self, index: str, values: Iterable[Hashable]) -> list[T]:
+        """Return the objects filed under that one of ``values`` which has the fewest."""
 
 
 def surroundings(
     evc: EphemeralVolumeClaim | None,
     claim: PersistentVolumeClaim | None,
-    pods: Iterable[Pod],
-    jobs: Iterable[Job],
+    pods: Indexed[Pod],
+    jobs: Indexed[Job],
 ) -> Observed:
-    """Keep of a namespace's pods and Jobs those that are about this claim."""
-    claim_name = claim.metadata.name if claim is not None else ""
+    """Find those pods and Jobs that are about this claim, without a look at the others."""
     if evc is not None:
-        claim_name = evc.claim_name
-    near = tuple(
-        pod
-        for pod in pods
-        if claim_name in pod.claim_names or (evc is not None and designated(pod, evc))
-    )
-    controllers = {o.uid for pod in near for o in pod.metadata.owner_references if o.controller}
-    return Observed(
-        evc=evc,
-        claim=claim,
-        pods=near,
-        jobs=tuple(
-            job
-            for job in jobs
-            if job.metadata.uid in controllers or makes_users(job.spec.template, claim_name, evc)
-        ),
-    )
+        volume = Key(evc.metadata.namespace, evc.claim_name)
+    else:
+        assert claim is not None  # without an object there is a claim it left
+        volume = claim.metadata.key
+    near = {pod.metadata.key: pod for pod in pods.by_index(VOLUME, volume)}
+    makers = {job.metadata.key: job for job in jobs.by_index(VOLUME, volume)}
+    if evc is not None:
+        wanted = wanted_buckets(evc)
+        for pod in pods.by_rarest(LABELS, wanted):
+            if designated(pod, evc):
+                near[pod.metadata.key] = pod
+        for job in jobs.by_rarest(LABELS, wanted):
+            if makes_users(job.spec.template, volume.name, evc):
+                makers[job.metadata.key] = job
+    controllers = {
+        owner.uid
+        for pod in near.values()
+        for owner in pod.metadata.owner_references
+        if owner.controller
+    }
+    for uid in controllers:
+        makers |= {job.metadata.key: job for job in jobs.by_index(UID, uid)}
+    return Observed(evc=evc, claim=claim, pods=tuple(near.values()), jobs=tuple(makers.values()))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from evc.kube.client import Client
 from evc.kube.resources import WORKLOADS, Resource
-from evc.model.core import Unstructured
+from evc.model.core import Unstructured, Workload
 from evc.model.errors import Forbidden, NotFound
 from evc.model.evc import EphemeralVolumeClaim, OwnerSeen
 from evc.model.meta import Key
@@ -15,9 +15,40 @@ from evc.policy.observed import Observed
 from evc.policy.owners import Ending, Owner, judged, unknown_controllers, wants_pods
 from evc.policy.usage import makes_users, owners_seen
 
+Workloads = dict[str, tuple[Workload, ...] | Forbidden]
+"""By kind, every workload of a namespace, or why they may not be listed."""
+
+
+def list_workloads(client: Client, namespace: str) -> Workloads:
+    """Read all built-in workloads of a namespace; raises any ApiError but Forbidden."""
+    found: Workloads = {}
+    for kind, resource in WORKLOADS.items():
+        try:
+            found[kind] = client.list(resource, namespace).items
+        except Forbidden as error:
+            found[kind] = error
+    return found
+
+
+def wanting(evc: EphemeralVolumeClaim, workloads: Workloads) -> Iterator[Owner]:
+    """Yield the built-in workloads whose pods are designated, found by their template.
+
+    A Deployment is asked besides its ReplicaSets: with strategy Recreate there is a
+    moment in which it wants pods and none of its ReplicaSets does.
+    """
+    for kind, found in workloads.items():
+        if isinstance(found, Forbidden):
+            yield Owner(f"{kind}/*", None, f"may not be listed: {found}")
+            continue
+        for workload in found:
+            template = workload.spec.template
+            if template is not None and makes_users(template, evc.claim_name, evc):
+                over = None if wants_pods(workload) else Ending(None, failed=False)
+                yield Owner(f"{kind}/{workload.metadata.name}", over, "wants pods")
+
 
 class AskOwners:
-    """Judges every owner but Jobs, which have an informer of their own.
+    """Asks the owners of other kinds, one by one.
 
     What may not be read is not over; any other error is raised as ApiError.
     """
@@ -25,25 +56,7 @@ class AskOwners:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def workloads(self, evc: EphemeralVolumeClaim) -> Iterator[Owner]:
-        """Yield the built-in workloads whose pods are designated, found by their template.
-
-        A Deployment is asked besides its ReplicaSets: with strategy Recreate there is a
-        moment in which it wants pods and none of its ReplicaSets does.
-        """
-        for kind, resource in WORKLOADS.items():
-            try:
-                items = self._client.list(resource, evc.metadata.namespace).items
-            except Forbidden as error:
-                yield Owner(f"{kind}/*", None, f"may not be listed: {error}")
-                continue
-            for workload in items:
-                template = workload.spec.template
-                if template is not None and makes_users(template, evc.claim_name, evc):
-                    over = None if wants_pods(workload) else Ending(None, failed=False)
-                    yield Owner(f"{kind}/{workload.metadata.name}", over, "wants pods")
-
-    def others(self, evc: EphemeralVolumeClaim, observed: Observed) -> Iterator[Owner]:
+    def __call__(self, evc: EphemeralVolumeClaim, observed: Observed) -> Iterator[Owner]:
         """Yield the owners of other kinds that were ever seen, and the owners of those."""
         asking = list(owners_seen(observed, evc))
         for seen in asking:  # grows while it is walked: owners have owners

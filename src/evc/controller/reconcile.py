@@ -9,6 +9,7 @@ from datetime import datetime
 from evc.controller.apply import Apply
 from evc.controller.confirm import Confirm
 from evc.controller.gather import Caches, OwnWrites, gather
+from evc.controller.shared import SharedReads, namespace_key
 from evc.model.meta import Key
 from evc.policy.decide import decide
 
@@ -22,12 +23,15 @@ class Reconcile:
 
     caches: Caches
     writes: OwnWrites
+    reads: SharedReads
     confirm: Confirm
     apply: Apply
     now: Callable[[], datetime]
 
     def __call__(self, key: Key) -> float | None:
         """Return the seconds to the next deadline, or None."""
+        if key == namespace_key(key.namespace):
+            return self.reads.read(key.namespace)
         if not self.writes.visible(key):
             return CATCH_UP_SECONDS
         observed = gather(self.caches, key)
@@ -36,5 +40,7 @@ class Reconcile:
         plan = decide(observed, self.now())
         if plan.irreversible:
             observed = self.confirm(key, observed)
+            if observed is None:
+                return None
             plan = decide(observed, self.now())
         return self.apply(observed, plan)

@@ -17,14 +17,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
+from evc.model.core import PersistentVolumeClaim
+from evc.model.evc import EphemeralVolumeClaim
 from evc.policy import template
 from evc.policy.deadline import seconds_until
 from evc.policy.dispose import deleted_by_user, leaving, orphaned, overdue, retaining, tombstone
 from evc.policy.observed import Observed
 from evc.policy.obtain import adopt, conflict, gone, provision
 from evc.policy.plan import Note, PatchClaim, Plan, UpdateClaim
-from evc.policy.reasons import FINISHED, EventReason, Reason
-from evc.policy.status import Summary, held_by
+from evc.policy.reasons import EventReason, Reason
+from evc.policy.status import Summary, finished, held_by, ready_reason
 from evc.policy.usage import NAMES_SHOWN, Hold, makes_users, stamp
 from evc.policy.world import World
 
@@ -41,6 +43,18 @@ def decide(observed: Observed, now: datetime) -> Plan:
     world = World(observed, observed.evc, now)
     plan = next(plan for plan in (rule(world) for rule in RULES) if plan is not None)
     return _following_template(world, plan)
+
+
+def closed(evc: EphemeralVolumeClaim | None, claim: PersistentVolumeClaim | None) -> bool:
+    """Whether pods and owners change nothing any more: there is no volume to judge.
+
+    Either both are gone, or the object is a record, or the deletion that was durably
+    decided has been carried out.
+    """
+    if evc is None or evc.metadata.deleting:
+        return claim is None
+    done = ready_reason(evc) == Reason.RELEASING.value and claim is None
+    return done or finished(evc) is not None
 
 
 def invalid(world: World) -> Plan | None:
@@ -169,8 +183,7 @@ def _guests(world: World) -> tuple[Note, ...]:
 def _following_template(world: World, plan: Plan) -> Plan:
     """Add the update of a claim whose template was changed."""
     claim = world.mine
-    finished = world.evc.status.condition(FINISHED)
-    over = finished is not None and finished.status == "True"
+    over = finished(world.evc) is not None
     if claim is None or claim.metadata.deleting or over or plan.irreversible or plan.actions:
         return plan
     if template.problem(world.evc):

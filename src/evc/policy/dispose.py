@@ -14,9 +14,9 @@ from evc.policy import template
 from evc.policy.deadline import after, seconds_until
 from evc.policy.observed import Observed
 from evc.policy.plan import DeleteClaim, DeleteRecord, Note, PatchClaim, Plan
-from evc.policy.reasons import FINISHED, READY, EventReason, Reason
+from evc.policy.reasons import READY, EventReason, Reason
 from evc.policy.release import Step, release
-from evc.policy.status import Summary, held_by
+from evc.policy.status import Summary, finished, held_by
 from evc.policy.usage import stamp
 from evc.policy.world import World
 
@@ -37,10 +37,8 @@ def orphaned(observed: Observed, now: datetime) -> Plan:
 
 def tombstone(world: World) -> Plan | None:
     """A finished object never acts again; it only goes after its ttl."""
-    finished = world.evc.status.condition(FINISHED)
-    if finished is None or finished.status != "True":
-        return None
-    return _farewell(world, finished)
+    record = finished(world.evc)
+    return _farewell(world, record) if record is not None else None
 
 
 def deleted_by_user(world: World) -> Plan | None:
@@ -168,10 +166,10 @@ def finish(world: World, reason: Reason) -> Plan:
     return world.plan(status, note=note, requeue_after=ttl, irreversible=True)
 
 
-def _farewell(world: World, finished: Condition) -> Plan:
+def _farewell(world: World, record: Condition) -> Plan:
     """Wait for the ttl; the one thing still written is that a new spec was seen."""
     evc = world.evc
-    gone = after(finished.last_transition_time, evc.spec.ttl_seconds_after_finished)
+    gone = after(record.last_transition_time, evc.spec.ttl_seconds_after_finished)
     left = seconds_until(gone, world.now)
     if not left:
         return _delete_record(world)

@@ -12,43 +12,62 @@ from evc.model.meta import Key, ObjectMeta
 from evc.policy.usage import matches
 
 Bucket = tuple[str, str, str]
+"""Namespace and one label pair; the empty pair files everything of the namespace."""
+
+
+def buckets(namespace: str, labels: dict[str, str]) -> list[Bucket]:
+    """Return where something with these labels is filed."""
+    return [(namespace, "", ""), *((namespace, *pair) for pair in labels.items())]
+
+
+def wanted_buckets(evc: EphemeralVolumeClaim) -> list[Bucket]:
+    """Return the buckets each of which holds everything that the selector can match."""
+    pairs = list(evc.spec.pod_selector.match_labels.items()) or [("", "")]
+    return [(evc.metadata.namespace, *pair) for pair in pairs]
 
 
 class Designations:
     """Which EphemeralVolumeClaims select pods with given labels, in O(labels).
 
-    Each claim stands under one of its selector's label pairs (or, if it has only
-    expressions, under its namespace), so a pod that concerns nobody is looked up
-    once per label and costs no reconcile.  Written by the informer of the claims,
-    read by those of pods and Jobs.  It also knows who names which volume.
+    Each claim stands in the least crowded bucket of its selector's, so a pod that
+    concerns nobody is looked up once per label and costs no reconcile, and a label that
+    all claims share crowds none.  Written by the informer of the claims, read by those
+    of pods and Jobs.  It also knows who names which volume.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._buckets: defaultdict[Bucket, dict[Key, EphemeralVolumeClaim]] = defaultdict(dict)
+        self._filed: dict[Key, Bucket] = {}
         self._takers: defaultdict[Key, set[Key]] = defaultdict(set)
 
     def change(self, old: EphemeralVolumeClaim | None, new: EphemeralVolumeClaim | None) -> None:
         """Follow one change of a claim."""
         with self._lock:
-            if old is not None:
-                bucket = _bucket(old)
-                self._buckets[bucket].pop(old.metadata.key, None)
-                if not self._buckets[bucket]:
-                    del self._buckets[bucket]
-                self._takers[_claim(old)].discard(old.metadata.key)
-                if not self._takers[_claim(old)]:
-                    del self._takers[_claim(old)]
+            if old is not None and old.metadata.key in self._filed:
+                self._remove(old)
             if new is not None:
-                self._buckets[_bucket(new)][new.metadata.key] = new
+                bucket = min(wanted_buckets(new), key=lambda b: len(self._buckets.get(b, ())))
+                self._filed[new.metadata.key] = bucket
+                self._buckets[bucket][new.metadata.key] = new
                 self._takers[_claim(new)].add(new.metadata.key)
+
+    def _remove(self, old: EphemeralVolumeClaim) -> None:
+        bucket, taken = self._filed.pop(old.metadata.key), _claim(old)
+        del self._buckets[bucket][old.metadata.key]
+        if not self._buckets[bucket]:
+            del self._buckets[bucket]
+        self._takers[taken].discard(old.metadata.key)
+        if not self._takers[taken]:
+            del self._takers[taken]
 
     def keys(self, namespace: str, labels: dict[str, str]) -> set[Key]:
         """Return the claims of the namespace whose selector matches the labels."""
         with self._lock:
-            buckets = [(namespace, "", ""), *((namespace, *pair) for pair in labels.items())]
             candidates = [
-                evc for bucket in buckets for evc in self._buckets.get(bucket, {}).values()
+                evc
+                for bucket in buckets(namespace, labels)
+                for evc in self._buckets.get(bucket, {}).values()
             ]
         return {e.metadata.key for e in candidates if matches(e.spec.pod_selector, labels)}
 
@@ -60,11 +79,6 @@ class Designations:
 
 def _claim(evc: EphemeralVolumeClaim) -> Key:
     return Key(evc.metadata.namespace, evc.claim_name)
-
-
-def _bucket(evc: EphemeralVolumeClaim) -> Bucket:
-    pair = min(evc.spec.pod_selector.match_labels.items(), default=("", ""))
-    return (evc.metadata.namespace, *pair)
 
 
 ClaimKeys = Callable[[Key], set[Key]]

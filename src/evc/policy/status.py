@@ -29,6 +29,18 @@ class Summary:
     finished: bool = False
 
 
+def ready_reason(evc: EphemeralVolumeClaim) -> str:
+    """Return the reason status gives at the moment; empty before the first visit."""
+    ready = evc.status.condition(READY)
+    return ready.reason if ready is not None else ""
+
+
+def finished(evc: EphemeralVolumeClaim) -> Condition | None:
+    """Return since when the object is only a record; None if it still acts."""
+    found = evc.status.condition(FINISHED)
+    return found if found is not None and found.status == "True" else None
+
+
 def conditions(
     evc: EphemeralVolumeClaim, summary: Summary, used: bool, now: datetime
 ) -> tuple[Condition, ...]:

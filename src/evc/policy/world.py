@@ -13,7 +13,7 @@ from evc.policy import deadline, template
 from evc.policy.observed import Observed
 from evc.policy.plan import Action, Note, Plan
 from evc.policy.reasons import READY, Reason
-from evc.policy.status import Summary, claim_reference, conditions, held_by
+from evc.policy.status import Summary, claim_reference, conditions, held_by, ready_reason
 from evc.policy.usage import NAMES_SHOWN, Usage, usage
 
 
@@ -78,8 +78,7 @@ class World:
     @property
     def reason(self) -> str:
         """The reason status gives at the moment."""
-        ready = self.evc.status.condition(READY)
-        return ready.reason if ready is not None else ""
+        return ready_reason(self.evc)
 
     @property
     def decided(self) -> bool:

@@ -74,6 +74,12 @@ class Store(Generic[T]):
         with self._lock:
             return [*self._indices[index].get(value, {}).values()]
 
+    def by_rarest(self, index: str, values: Iterable[Hashable]) -> builtins.list[T]:
+        """Return the objects filed under that one of ``values`` which has the fewest."""
+        with self._lock:
+            filed = self._indices[index]
+            return [*min((filed.get(value, {}) for value in values), key=len).values()]
+
     def keys(self) -> builtins.list[Key]:
         """Return the names of every object."""
         with self._lock:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-from evc.controller.gather import NAMESPACE, OWNER, Caches
+from evc.controller.gather import Caches
 from evc.controller.limits import DeletionLimit
 from evc.kube.client import MERGE_PATCH
 from evc.kube.resources import CLAIMS, JOBS, PODS, PVCS, WORKLOADS, Resource
@@ -16,8 +16,7 @@ from evc.model.core import Job, PersistentVolumeClaim, Pod
 from evc.model.errors import NotFound
 from evc.model.evc import EphemeralVolumeClaim
 from evc.model.meta import Key, Page
-from evc.policy.mapping import marked_for
-from evc.runtime.store import Store, Writer
+from evc.runtime.store import Writer
 from unit.builders import T0, Builder
 
 Call = tuple[Any, ...]
@@ -142,22 +141,11 @@ def _plural(value: Any) -> str:
     }[type(value).__name__]
 
 
-def _by_namespace(thing: Any) -> Iterable[str]:
-    return (thing.metadata.namespace,)
-
-
 @dataclass
 class Cluster:
     """The informers' stores with their writers."""
 
-    caches: Caches = field(
-        default_factory=lambda: Caches(
-            claims=Store({}),
-            pvcs=Store({OWNER: lambda claim: filter(None, (marked_for(claim),))}),
-            pods=Store({NAMESPACE: _by_namespace}),
-            jobs=Store({NAMESPACE: _by_namespace}),
-        )
-    )
+    caches: Caches = field(default_factory=Caches)
 
     def __post_init__(self) -> None:
         self.writers: dict[type, Writer[Any]] = {

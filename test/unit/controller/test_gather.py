@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from evc.controller.gather import OwnWrites, gather, surroundings
+from evc.controller.gather import LABELS, OwnWrites, gather
+from evc.model.core import LabelSelector, LabelSelectorRequirement
 from evc.model.meta import Key
+from evc.policy.mapping import wanted_buckets
 from unit.builders import (
     NAMESPACE,
     Builder,
@@ -75,14 +77,41 @@ def test_what_is_near(thing: Builder, near: bool) -> None:
 def test_a_job_is_near_through_its_pod_alone() -> None:
     """A webhook may have labelled the pods; the Job's template does not say so."""
     owner = job().making({})
-    seen = surroundings(evc().value, None, [pod().worker().of(owner).value], [owner.value])
+    cluster = Cluster().showing(evc(), pod().worker().of(owner), owner)
+    seen = gather(cluster.caches, KEY)
+    assert seen is not None
     assert seen.jobs == (owner.value,)
 
 
 def test_an_empty_selector_designates_nobody() -> None:
     empty = evc().selecting(type(evc().value.spec.pod_selector)())
-    seen = surroundings(empty.value, None, [pod().designated().value], [])
-    assert seen.pods == ()
+    seen = gather(
+        Cluster().showing(empty, pod().designated(), job().making({"app": "train"})).caches, KEY
+    )
+    assert seen is not None
+    assert (seen.pods, seen.jobs) == ((), ())
+
+
+def test_a_selector_of_expressions_alone_is_followed() -> None:
+    """It has no label pair to look up: everything of the namespace is tried."""
+    exists = LabelSelector({}, (LabelSelectorRequirement("app", "Exists"),))
+    cluster = Cluster().showing(evc().selecting(exists), pod().designated(), pod("bare"))
+    seen = gather(cluster.caches, KEY)
+    assert seen is not None
+    assert [p.metadata.name for p in seen.pods] == ["worker"]
+
+
+def test_of_two_labels_the_rarer_one_is_looked_up() -> None:
+    both = LabelSelector({"app": "train", "run": "7"})
+    crowd = [pod(f"other-{number}").designated() for number in range(9)]
+    mine = pod("mine").designated().meta(labels={"app": "train", "run": "7"})
+    cluster = Cluster().showing(evc().selecting(both), *crowd, mine)
+    assert cluster.caches.pods.by_rarest(LABELS, wanted_buckets(evc().selecting(both).value)) == [
+        mine.value
+    ]
+    seen = gather(cluster.caches, KEY)
+    assert seen is not None
+    assert [p.metadata.name for p in seen.pods] == ["mine"]
 
 
 class TestOwnWrites:

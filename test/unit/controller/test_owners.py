@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from evc.controller.owners import AskOwners
+from evc.controller.owners import AskOwners, list_workloads, wanting
 from evc.kube.resources import WORKLOADS
 from evc.model.core import (
     PodTemplate,
@@ -44,8 +44,8 @@ def ask(client: RecordingClient, *things: Builder[Any]) -> tuple[Owner, ...]:
     fake: Any = client
     owner = next((t for t in things if type(t) is type(provided())), provided())
     seen = observed(owner, *(t for t in things if t is not owner))
-    asking = AskOwners(fake)
-    return (*asking.workloads(owner.value), *asking.others(owner.value, seen))
+    workloads = wanting(owner.value, list_workloads(fake, NAMESPACE))
+    return (*workloads, *AskOwners(fake)(owner.value, seen))
 
 
 def web(kind: str, replicas: int, labels: dict[str, str] = LABELS) -> Workload:

@@ -99,7 +99,17 @@ def test_what_was_deleted_or_changed_is_not_found_any_more() -> None:
     assert of_pod(pod().designated(), known) == set()
     known.change(changed.value, None)
     assert not known._buckets
+    assert not known._filed
     assert not known._takers
+
+
+def test_a_label_that_all_claims_share_crowds_no_bucket() -> None:
+    """Or a pod event would try the selector of each claim of the team."""
+    runs = [evc(f"run-{n}").selecting(LabelSelector(LABELS | {"run": str(n)})) for n in range(50)]
+    known = knowing(*runs)
+    assert max(len(bucket) for bucket in known._buckets.values()) == 1
+    seventh = pod().meta(labels=LABELS | {"run": "7"})
+    assert of_pod(seventh, known) == {Key(NAMESPACE, "run-7")}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,200 @@
+"""One live read of a namespace for all the claims that waited for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from evc.controller.confirm import Confirm
+from evc.controller.shared import MAX_AGE, SharedReads, namespace_key, stage
+from evc.kube.resources import WORKLOADS
+from evc.model.errors import Forbidden, Unreachable
+from evc.model.meta import Key
+from unit.builders import NAMESPACE, observed, pod, provided, volume
+
+from .fakes import RecordingClient
+
+KEY, OTHER = Key(NAMESPACE, "scratch"), Key(NAMESPACE, "other")
+ELSEWHERE = Key("elsewhere", "scratch")
+HERE = namespace_key(NAMESPACE)
+THERE, LEAVING = volume().value, volume().terminating().value
+
+
+class Desk:
+    """Shared reads with what they enqueue written down, at a time that stands still."""
+
+    def __init__(self, client: RecordingClient | None = None) -> None:
+        self.client = client or RecordingClient()
+        self.queue: list[Key] = []
+        self.now = 0.0
+        fake: Any = self.client
+        self.reads = SharedReads(fake, self.queue.append, lambda: self.now)
+
+
+def test_a_thousand_claims_that_wait_are_served_by_one_read() -> None:
+    desk = Desk()
+    keys = [Key(NAMESPACE, f"claim-{number}") for number in range(1000)]
+    for key in keys:
+        desk.reads.ask(key, THERE)
+    assert desk.queue == [HERE]
+    desk.reads.read(NAMESPACE)
+    assert desk.client.asked.count(("list", "pods")) == 1
+    assert desk.queue == [HERE, *keys]
+    assert all(desk.reads.take(key) is not None for key in keys)
+
+
+def test_what_was_read_is_given_to_those_who_asked_and_once() -> None:
+    desk = Desk()
+    desk.reads.ask(KEY, THERE)
+    desk.reads.read(NAMESPACE)
+    assert desk.reads.take(OTHER) is None
+    assert desk.reads.take(KEY) is not None
+    assert desk.reads.take(KEY) is None
+
+
+def test_who_asks_during_a_read_waits_for_the_next() -> None:
+    """What it would be given might have been read before it asked."""
+    desk = Desk()
+
+    class Slow(RecordingClient):
+        def list(self, *args: Any, **named: Any) -> Any:
+            if not desk.queue[1:]:
+                desk.reads.ask(OTHER, THERE)
+            return super().list(*args, **named)
+
+    desk = Desk(Slow())
+    desk.reads.ask(KEY, THERE)
+    desk.reads.read(NAMESPACE)
+    assert desk.reads.take(OTHER) is None
+    assert desk.queue == [HERE, HERE, KEY]
+    desk.reads.read(NAMESPACE)
+    assert desk.reads.take(OTHER) is not None
+
+
+def test_namespaces_are_read_apart() -> None:
+    desk = Desk()
+    desk.reads.ask(KEY, THERE)
+    desk.reads.ask(ELSEWHERE, THERE)
+    desk.reads.read(NAMESPACE)
+    assert desk.reads.take(KEY) is not None
+    assert desk.reads.take(ELSEWHERE) is None
+
+
+@pytest.mark.parametrize(("age", "given"), [(MAX_AGE, True), (MAX_AGE + 0.1, False)])
+def test_a_read_is_good_for_two_seconds(age: float, given: bool) -> None:
+    desk = Desk()
+    desk.reads.ask(KEY, THERE)
+    desk.reads.read(NAMESPACE)
+    desk.now = age
+    assert (desk.reads.take(KEY) is not None) is given
+
+
+def test_the_age_counts_from_the_beginning_of_the_read() -> None:
+    desk = Desk()
+
+    class Slow(RecordingClient):
+        def list(self, *args: Any, **named: Any) -> Any:
+            desk.now += 1
+            return super().list(*args, **named)
+
+    desk = Desk(Slow())
+    desk.reads.ask(KEY, THERE)
+    desk.reads.read(NAMESPACE)
+    assert desk.reads.take(KEY) is None
+
+
+def test_what_nobody_came_for_is_forgotten() -> None:
+    desk = Desk()
+    desk.reads.ask(KEY, THERE)
+    assert desk.reads.read(NAMESPACE) == MAX_AGE
+    desk.now = MAX_AGE + 0.1
+    assert desk.reads.read(NAMESPACE) is None
+    assert desk.reads._rounds == {}
+
+
+def test_a_read_that_fails_serves_nobody_and_keeps_who_waits() -> None:
+    client = RecordingClient().refuse("list", "pods", Unreachable("timeout"))
+    desk = Desk(client)
+    desk.reads.ask(KEY, THERE)
+    with pytest.raises(Unreachable):
+        desk.reads.read(NAMESPACE)
+    assert desk.reads.take(KEY) is None
+    client.refusing.clear()
+    desk.reads.read(NAMESPACE)
+    assert desk.reads.take(KEY) is not None
+
+
+def test_the_backoff_of_a_read_that_fails_is_left_alone() -> None:
+    desk = Desk(RecordingClient().refuse("list", "pods", Unreachable("timeout")))
+    desk.reads.ask(KEY, THERE)
+    with pytest.raises(Unreachable):
+        desk.reads.read(NAMESPACE)
+    desk.reads.ask(OTHER, THERE)
+    assert desk.queue == [HERE]
+
+
+def test_a_claim_that_is_being_deleted_needs_no_look_at_workloads() -> None:
+    desk = Desk()
+    desk.reads.ask(KEY, LEAVING)
+    desk.reads.read(NAMESPACE)
+    assert set(desk.client.asked) == {("list", "jobs"), ("list", "pods")}
+    desk.reads.ask(KEY, LEAVING)
+    desk.reads.ask(OTHER, THERE)
+    desk.reads.read(NAMESPACE)
+    assert {("list", w.plural) for w in WORKLOADS.values()} < set(desk.client.asked)
+
+
+def test_workloads_that_may_not_be_listed_are_said_to_be() -> None:
+    error = Forbidden("RBAC")
+    desk = Desk(RecordingClient().refuse("list", "deployments", error))
+    desk.reads.ask(KEY, THERE)
+    desk.reads.read(NAMESPACE)
+    shared = desk.reads.take(KEY)
+    assert shared is not None
+    assert shared.surroundings.workloads["Deployment"] is error
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda c: c.holding(volume().terminating()), id="it was deleted meanwhile"),
+        pytest.param(lambda c: c.objects["persistentvolumeclaims"].clear(), id="it is gone"),
+        pytest.param(lambda c: c.holding(volume().meta(uid="b")), id="it is another one"),
+    ],
+)
+def test_a_read_from_another_stage_of_the_claims_life_is_not_used(
+    change: Callable[[RecordingClient], Any],
+) -> None:
+    """A pod may have started after that read and before the deletion: gate 5 must see it."""
+    client = RecordingClient().holding(provided(), volume(), pod().worker().succeeded(at=9))
+    desk = Desk(client)
+    fake: Any = client
+    confirm = Confirm(fake, desk.reads)
+    cached = observed(provided(), volume(), pod().worker().succeeded(at=9))
+    assert confirm(KEY, cached) is None
+    desk.reads.read(NAMESPACE)
+    change(client)
+    assert confirm(KEY, cached) is None
+    desk.reads.read(NAMESPACE)
+    # Asked anew at the stage that etcd showed, so a lagging cache cannot make it ask for ever.
+    assert confirm(KEY, cached) is not None
+
+
+def test_a_record_is_confirmed_without_its_surroundings() -> None:
+    done = provided().used(at=2).releasing()
+    client = RecordingClient().holding(done)
+    desk = Desk(client)
+    fake: Any = client
+    seen = Confirm(fake, desk.reads)(KEY, observed(done))
+    assert seen is not None
+    assert seen.live
+    assert {verb for verb, _ in client.asked} == {"get"}
+    assert desk.queue == []
+
+
+def test_stages_tell_claims_apart() -> None:
+    assert stage(None) is None
+    assert stage(THERE) != stage(LEAVING)
+    assert stage(THERE) == stage(volume().annotated(hold="true").value)
