@@ -325,6 +325,25 @@ def owned_again() -> AbstractContextManager[Any]:
     return patch.object(decide, "_following_template", following)
 
 
+def read_before_it_asked() -> AbstractContextManager[Any]:
+    """Whoever comes is given what was read last, however long ago and at what stage."""
+    read = shared.SharedReads._read
+
+    def remember(self: Any, namespace: str, asked: Any) -> Any:
+        self.__dict__.setdefault("last", {})[namespace] = found = read(self, namespace, asked)
+        return found
+
+    def take(self: Any, key: Any) -> Any:
+        last = self.__dict__.get("last", {}).get(key.namespace)
+        return shared.Shared(last, ("any", False)) if last is not None else None
+
+    stack = ExitStack()
+    stack.enter_context(patch.object(shared.SharedReads, "_read", remember))
+    stack.enter_context(patch.object(shared.SharedReads, "take", take))
+    stack.enter_context(patch.object(confirm, "stage", lambda claim: ("any", False)))
+    return stack
+
+
 BUGS: tuple[Bug, ...] = (
     Bug("no UID precondition", "DELETE names the claim only", ("S2",), no_precondition),
     Bug("name-only match", "any claim of the name is ours", ("S2",), name_only),
@@ -383,6 +402,12 @@ BUGS: tuple[Bug, ...] = (
     Bug("taken without an offer", "any claim may be taken over", ("S2",), takes_without_offer),
     Bug(
         "apply to any version", "a mark taken off is put on again", ("S2",), applies_to_any_version
+    ),
+    Bug(
+        "read before it asked",
+        "an old read of the namespace is live enough",
+        ("S1", "S4"),
+        read_before_it_asked,
     ),
     Bug("owned again", "an orphaned claim gets its owner back", ("S3",), owned_again),
 )

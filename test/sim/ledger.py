@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
 
 from sim.facts import OWNER_UID
 from sim.history import Commit, Json, Request, marks_of, uid
@@ -12,12 +13,18 @@ from sim.world import World
 
 OPERATOR = "operator"
 """Prefix of the names of operator processes."""
+SHARED_FOR = 2.0
+"""Seconds for which claims may share one read of their namespace."""
 
 
 @dataclass
 class Visit:
     """What one reconcile has read live so far."""
 
+    began: float = 0.0
+    ended: float = 0.0
+    listed: str | None = None
+    """The namespace whose pods it listed."""
     failed: bool = False
     seen: dict[str, int] = field(default_factory=dict)
     """Resource type -> revision of its last successful live request."""
@@ -46,6 +53,8 @@ class Ledger:
         """Claims whose last patch was refused: such a change of a template is not tried again."""
         self.lateness: list[tuple[float, str]] = []
         self.visits: dict[tuple[str, int], Visit] = {}
+        self.listings: defaultdict[tuple[str, str | None], list[Visit]] = defaultdict(list)
+        """Process and namespace -> the reconciles that read the namespace, and succeeded."""
         self.current: dict[str, int] = {}
         """Which reconcile a process is at."""
         self.born: dict[str, int] = {}
@@ -64,8 +73,17 @@ class Ledger:
         self.violations.append(sentence)
 
     def visit(self, commit: Commit) -> Visit:
-        """The reconcile that a write belongs to."""
-        return self.visits.get((commit.actor, self.current.get(commit.actor, 0)), Visit())
+        """The reconcile that a write belongs to, and the read of its namespace it shared.
+
+        A read that was not over, or began too long before, is no read.
+        """
+        actor = commit.actor
+        own = self.visits.get((actor, self.current.get(actor, 0)), Visit())
+        for listing in reversed(self.listings[actor, commit.name.namespace]):
+            if listing.ended <= own.began <= listing.began + SHARED_FOR:
+                failed = own.failed or listing.failed
+                return replace(own, failed=failed, seen=listing.seen | own.seen)
+        return own
 
     def visible(self, plural: str, namespace: str, visit: Visit) -> list[Json]:
         """Present objects that were there at the operator's last live LIST."""

@@ -44,12 +44,24 @@ class Observer:
         visit.failed = visit.failed or request.failed
         if not request.failed:
             visit.seen[request.name.plural] = request.revision
+            if (request.verb, request.name.plural) == ("list", PODS):
+                visit.listed = request.name.namespace
             if request.verb in READS:
                 visit.led = self._leads(request.actor)
 
     def _leads(self, actor: str) -> bool:
         leases = self._world.server.items(LEASES)
         return not leases or leases[0]["spec"].get("holderIdentity") == actor
+
+    def began(self, actor: str, visit: int) -> None:
+        """Hear that a process begins a reconcile."""
+        self.ledger.visits[actor, visit] = Visit(self._world.now)
+
+    def ended(self, actor: str, visit: int) -> None:
+        """Hear that a reconcile succeeded."""
+        done = self.ledger.visits[actor, visit]
+        done.ended = self._world.now
+        self.ledger.listings[actor, done.listed].append(done)
 
     def visiting(self, actor: str, visit: int) -> None:
         """Hear which reconcile the next write of a process belongs to."""

@@ -77,6 +77,7 @@ class Process:
         self._world = world
         self._faults = faults
         self._died = died
+        self._observer = observer
         self._armed: float | None = None
         client = SimClient(world, self, faults, observer)
         self._build(client, lag, elects, observer.bug)
@@ -195,6 +196,9 @@ class Process:
     def _visit(self, key: Key) -> float | None:
         self._visits += 1
         self.visit = self._visits
+        number = self.visit
+        self._observer.began(self.name, number)
         again = self.reconcile(key)
+        self._observer.ended(self.name, number)
         self._world.say(f"{self.name}: visited {key}, again in {again}")
         return again

@@ -163,6 +163,13 @@ def test_an_object_is_found_under_its_present_index_values_only() -> None:
         store.by_index("no such index", "x")
 
 
+def test_of_several_values_the_rarest_is_listed() -> None:
+    store, _ = filled(pod("a", app="x", tier="1"), pod("b", app="x"))
+    values = [("app", "x"), ("tier", "1")]
+    assert store.by_rarest("label", values) == [pod("a", app="x", tier="1")]
+    assert store.by_rarest("label", [*values, ("tier", "2")]) == []
+
+
 def test_empty_index_buckets_are_freed() -> None:
     """Looks inside on purpose: the leak has no other symptom than memory."""
     store, writer = filled()
