@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from evc.model.meta import ObjectMeta, Record
+from evc.model.meta import Meta, ObjectMeta, Record
 
 SUCCEEDED = "Succeeded"
 FAILED = "Failed"
@@ -94,7 +94,7 @@ class PodStatus(Record, frozen=True):
 class Pod(Record, frozen=True):
     """v1 Pod."""
 
-    metadata: ObjectMeta
+    metadata: Meta
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
 
@@ -152,7 +152,7 @@ class JobStatus(Record, frozen=True):
 class Job(Record, frozen=True):
     """batch/v1 Job."""
 
-    metadata: ObjectMeta
+    metadata: Meta
     spec: JobSpec = JobSpec()
     status: JobStatus = JobStatus()
 

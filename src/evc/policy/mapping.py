@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from evc.model.core import Job, PersistentVolumeClaim, Pod
 from evc.model.evc import OWNER_NAME, OWNER_UID, EphemeralVolumeClaim
-from evc.model.meta import Key, ObjectMeta
+from evc.model.meta import Key, Meta
 from evc.policy.usage import matches
 
 Bucket = tuple[str, str, str]
@@ -95,7 +95,7 @@ def keys_of_pod(pod: Pod, designations: Designations, of_claim: ClaimKeys) -> se
 def keys_of_job(job: Job, designations: Designations, of_claim: ClaimKeys) -> set[Key]:
     """Return whom a Job concerns, by the pods it makes."""
     template = job.spec.template
-    meta = ObjectMeta(namespace=job.metadata.namespace, labels=template.metadata.labels)
+    meta = Meta(namespace=job.metadata.namespace, labels=template.metadata.labels)
     return keys_of_pod(Pod(meta, template.spec), designations, of_claim)
 
 

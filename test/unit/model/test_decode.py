@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import msgspec
@@ -220,6 +221,20 @@ def test_a_pod_keeps_what_decides() -> None:
     assert first.last_state.terminated.started_at.isoformat() == "2026-01-01T00:00:03+00:00"
     assert unknown.state.terminated.finished_at is None
     assert (waiting.state.running, waiting.state.terminated) == (None, None)
+
+
+def test_what_a_mesh_writes_on_a_pod_costs_no_memory() -> None:
+    annotated = POD | {"metadata": POD["metadata"] | {"annotations": {"mesh": "x" * 8000}}}
+    assert decoded(annotated, Pod) == decoded(POD, Pod)
+
+
+@pytest.mark.parametrize(
+    ("thing", "type"), [(POD, Pod), (JOB, Job), (PVC, PersistentVolumeClaim)], ids=str
+)
+def test_the_garbage_collector_need_not_walk_a_cache(thing: dict[str, Any], type: Any) -> None:
+    kept = decoded(thing, type)
+    assert not gc.is_tracked(kept)
+    assert not gc.is_tracked(kept.metadata)
 
 
 def test_a_job_keeps_what_decides() -> None:
