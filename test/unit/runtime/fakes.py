@@ -42,13 +42,14 @@ def pod(name: str, version: int = 1, *, uid: str = "", phase: str = "", **labels
 
 
 class FakeClock:
-    """Time that moves when told to; the wall clock follows it."""
+    """Time that moves when told to; the wall clock follows it, wrong by ``skew`` seconds."""
 
-    def __init__(self, monotonic: float = 1000.0) -> None:
+    def __init__(self, monotonic: float = 1000.0, skew: float = 0.0) -> None:
         self.time = monotonic
+        self.skew = skew
 
     def now(self) -> datetime:
-        return EPOCH + timedelta(seconds=self.time)
+        return EPOCH + timedelta(seconds=self.time + self.skew)
 
     def monotonic(self) -> float:
         return self.time
@@ -134,6 +135,7 @@ class FakeServer:
         self.past: dict[int, dict[Key, Pod]] = {10: {}}
         self.history: list[WatchEvent[Pod]] = []
         self.requests: list[tuple[Any, ...]] = []
+        self.interrupted = False
         self._listed: tuple[int, list[Pod]] = (0, [])
 
     def change(self, verb: str, name: str) -> None:
@@ -181,6 +183,9 @@ class FakeServer:
         end = start + min(limit, self.page_size)
         token = str(end) if end < len(found) else ""
         return Page(tuple(found[start:end]), str(revision), token)
+
+    def interrupt(self) -> None:
+        self.interrupted = True
 
     @contextlib.contextmanager
     def watch(

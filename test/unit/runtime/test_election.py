@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -62,6 +63,14 @@ def test_the_default_figures_are_client_gos() -> None:
         pytest.param(
             Seen(held("it", duration=60), "7", 85.0), Follow("it", 145.0), id="as long as it says"
         ),
+        pytest.param(
+            Seen(held("it", duration=0), "7", 99.0), Follow("it", 114.0), id="edited: not early"
+        ),
+        pytest.param(Seen(held("it"), "", 99.0), Follow("it", 114.0), id="deleted: not early"),
+        pytest.param(
+            Seen(held("it"), "", 85.0), Create(held("me", 4)), id="deleted long ago: make one"
+        ),
+        pytest.param(Seen(held("me"), "", 99.0), Create(held("me")), id="ours, deleted: again"),
     ],
 )
 def test_what_to_do_about_the_record(seen: Seen | None, decision: Decision) -> None:
@@ -74,21 +83,25 @@ def test_the_local_time_moves_only_when_the_record_does() -> None:
     assert seen == Seen(held("it"), "7", 100.0)
     assert observe(seen, (held("it"), "8"), 114.0) == Seen(held("it"), "8", 100.0)
     assert observe(seen, (held("it", 4), "8"), 114.0) == Seen(held("it", 4), "8", 114.0)
-    assert observe(seen, None, 114.0) is None
+    assert observe(seen, None, 114.0) == Seen(held("it"), "", 100.0)
+    assert observe(None, None, 114.0) is None
 
 
 class Candidate:
     """One replica: its own clock (arbitrary origin) and its connection to the lease."""
 
-    def __init__(self, lease: FakeLease, name: str = "me", origin: float = 0.0) -> None:
-        self.clock = FakeClock(origin)
+    def __init__(
+        self, lease: FakeLease, name: str = "me", origin: float = 0.0, wall: float = 0.0
+    ) -> None:
+        """``wall`` is by how many seconds its wall clock is wrong."""
+        self.clock = FakeClock(origin, wall)
         self.lock = FakeLock(lease, name)
         self.observer = RecordingObserver()
         self.stop = VirtualStop(self.clock)
         self.told: list[str] = []
         self.elector = Elector(
             "evc", self.lock, Timing(), clock=self.clock, observer=self.observer,
-            random=NotRandom(),  # type: ignore[arg-type]
+            random=NotRandom(0.999),  # type: ignore[arg-type]
         )  # fmt: skip
 
     def run(self) -> None:
@@ -121,6 +134,44 @@ def test_a_successor_takes_a_released_lease_at_its_next_attempt() -> None:
     second.elector.attempt()
     assert second.elector.is_leader()
     assert second.elector.holder == "second"
+
+
+@pytest.mark.parametrize("wall", [-600.0, 0.0, 600.0], ids="wrong by {} s".format)
+@pytest.mark.parametrize(
+    ("left", "limit"), [("released", 3.0), ("died", 17.4)], ids=["released", "died"]
+)
+def test_a_released_lease_has_a_new_leader_in_3_s_and_a_dead_leaders_in_17(
+    left: str, limit: float, wall: float
+) -> None:
+    """With the longest jitter, and with a follower's clock ten minutes off."""
+    lease = FakeLease()
+    first, second = Candidate(lease, "first"), Candidate(lease, "second", wall=wall)
+    first.elector.attempt()
+    over = 7.1  # after the follower has begun to follow
+
+    def read() -> tuple[LeaseSpec, str] | None:
+        if second.clock.time < over:
+            # The leader renews as it should, until it does not any more.
+            first.clock.time = second.clock.time
+            first.elector.attempt()
+        elif left == "released":
+            first.elector._step_down(release=True)
+        return lease.stored
+
+    def started() -> None:
+        second.told.append(str(second.clock.time))
+        second.stop.set()
+
+    second.lock.read = read  # type: ignore[method-assign]
+    second.elector.run(
+        second.stop,
+        on_started_leading=started,
+        on_stopped_leading=lambda: None,
+    )
+    waited = float(second.told[0]) - over
+    assert 0.0 < waited <= limit
+    if left == "died":
+        assert float(second.told[0]) > first.clock.time + 15.0, "not early"
 
 
 def test_a_leader_that_cannot_renew_gives_up_in_time_and_does_not_release() -> None:
@@ -245,7 +296,7 @@ def test_stopped_before_it_won_it_tells_nobody() -> None:
 
 MOVES = st.tuples(
     st.integers(0, 2),
-    st.sampled_from(["", "", "", "cut", "lost answer"]),
+    st.sampled_from(["", "", "", "cut", "lost answer", "edit"]),
     st.sampled_from([0.0, 0.1, 1.0, 2.0, 5.0, 5.1, 9.9, 10.0, 15.0]),
 )
 
@@ -253,10 +304,18 @@ MOVES = st.tuples(
 @settings(max_examples=500, deadline=None)
 @given(st.lists(MOVES, max_size=60))
 def test_there_is_never_more_than_one_leader(moves: list[tuple[int, str, float]]) -> None:
-    """Any replica tries at any time, with clocks of different origin and lost answers."""
+    """Any replica tries at any time; clocks of different origin, wrong by ten minutes, lost
+    answers, and somebody who edits the duration to nothing.
+    """
     lease = FakeLease()
-    replicas = [Candidate(lease, f"r{n}", origin=n * 12345.6) for n in range(3)]
+    replicas = [
+        Candidate(lease, f"r{n}", origin=n * 12345.6, wall=600.0 * (n - 1)) for n in range(3)
+    ]
     for number, fault, pause in moves:
+        if fault == "edit" and lease.stored is not None:
+            record, version = lease.stored
+            edited = msgspec.structs.replace(record, lease_duration_seconds=0)
+            lease.stored = (edited, version + "0")
         replicas[number].lock.fault = fault
         replicas[number].elector.attempt()
         leaders = [r for r in replicas if r.elector.is_leader()]
