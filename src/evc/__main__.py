@@ -9,9 +9,10 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import click
+import durationpy
 import msgspec
 
 from evc.model.schema import custom_resource_definition
@@ -31,6 +32,14 @@ class RealClock:
         """Return CLOCK_BOOTTIME where there is one."""
         clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
         return time.clock_gettime(clock)
+
+
+def duration(value: str) -> float:
+    """Return the seconds of Go's notation, which all of Kubernetes' flags have: 15s, 1m30s."""
+    try:
+        return durationpy.from_str(value).total_seconds()
+    except durationpy.DurationError as error:
+        raise click.BadParameter(f"{value!r} is no duration such as 15s or 1m30s") from error
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -95,40 +104,56 @@ def crd() -> None:
     help="Where the lease is. Default: the pod's namespace.",
 )
 @click.option(
+    "--leader-elect-lease-duration",
+    type=duration,
+    default="15s",
+    show_default=True,
+    help="How long others wait for a leader that is silent.",
+)
+@click.option(
+    "--leader-elect-renew-deadline",
+    type=duration,
+    default="10s",
+    show_default=True,
+    help="When a leader that cannot renew its lease gives up.",
+)
+@click.option(
+    "--leader-elect-retry-period",
+    type=duration,
+    default="2s",
+    show_default=True,
+    help="How often to try to take or renew the lease.",
+)
+@click.option(
+    "--kube-api-qps",
+    default=-1.0,
+    show_default=True,
+    help="Requests per second; -1: as many as the API server's own flow control admits.",
+)
+@click.option(
+    "--kube-api-burst",
+    default=30,
+    show_default=True,
+    help="Requests at once before --kube-api-qps limits.",
+)
+@click.option(
+    "--reconcile-timeout",
+    type=duration,
+    default="0",
+    show_default=True,
+    help="How long one claim's reconcile may take, such as 1m30s; 0: any time.",
+)
+@click.option(
     "--log-format", type=click.Choice(["plain", "json"]), default="plain", show_default=True
 )
-def run(
-    kubeconfig: str | None,
-    namespaces: tuple[str, ...],
-    metrics_bind_address: str,
-    health_probe_bind_address: str,
-    workers: int,
-    max_deletions_per_minute: int,
-    max_deletions_percent: int,
-    dry_run: bool,
-    leader_elect: bool,
-    leader_election_namespace: str,
-    log_format: Literal["plain", "json"],
-) -> None:
+def run(namespaces: tuple[str, ...], **flags: Any) -> None:
     """Run the operator until SIGTERM or SIGINT."""
     # Imported here so that `evc crd` and `evc --help` do not load the HTTP client.
     from evc import app
     from evc.serving import logs
 
     try:
-        options = Options(
-            kubeconfig=kubeconfig,
-            namespaces=tuple(dict.fromkeys(namespaces)),
-            metrics_bind_address=metrics_bind_address,
-            health_probe_bind_address=health_probe_bind_address,
-            workers=workers,
-            max_deletions_per_minute=max_deletions_per_minute,
-            max_deletions_percent=max_deletions_percent,
-            dry_run=dry_run,
-            leader_elect=leader_elect,
-            leader_election_namespace=leader_election_namespace,
-            log_format=log_format,
-        )
+        options = Options(namespaces=tuple(dict.fromkeys(namespaces)), **flags)
     except OptionError as error:
         raise click.UsageError(str(error)) from error
     logs.configure(options.log_format)

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from random import Random
 from typing import Any
@@ -23,8 +24,10 @@ from evc.controller.reconcile import Reconcile
 from evc.controller.shared import SharedReads
 from evc.kube import config as kubeconfig
 from evc.kube.client import Client, ResourceWatcher
+from evc.kube.config import Cluster
 from evc.kube.lease import Lock
 from evc.kube.resources import CLAIMS, JOBS, PODS, PVCS, Resource
+from evc.kube.throttle import TokenBucket
 from evc.model.errors import ApiError, Forbidden, NotFound, Unauthorized, Unreachable
 from evc.model.evc import GROUP, PLURAL
 from evc.model.meta import Key, T
@@ -32,6 +35,7 @@ from evc.options import OFF, Options, host_and_port
 from evc.policy.mapping import Designations
 from evc.runtime.backoff import Exponential
 from evc.runtime.controller import Controller
+from evc.runtime.deadline import Deadline
 from evc.runtime.election import Elector, Timing
 from evc.runtime.manager import LeadershipLost, Manager, NotSynced
 from evc.runtime.ports import Clock, Observer
@@ -70,17 +74,22 @@ def run(options: Options, clock: Clock, stop: threading.Event) -> None:
     metrics = Metrics(CONTROLLER, options.workers)
     observer = Broadcast(metrics, LogObserver())
     try:
-        config = kubeconfig.load(options.kubeconfig)
+        cluster = kubeconfig.load(options.kubeconfig)
         namespaces = options.namespaces or (ALL,)
-        client = Client(
-            config,
-            user_agent=f"evc/{version('evc')}",
-            # Every worker, every watch, the election and one to spare.
-            connections=options.workers + 4 * len(namespaces) + 2,
-            on_request=metrics.requested(config.host),
-        )
+        deadline = Deadline(clock)
+        client = work_client(options, cluster, clock, stop, metrics, deadline)
         preflight(client, namespaces)
-        manager = build(options, client, namespaces, clock, metrics, observer)
+        elector = election(options, cluster, clock, metrics, observer)
+        manager = build(
+            options,
+            client,
+            namespaces,
+            clock,
+            metrics,
+            observer,
+            elector=elector,
+            deadline=deadline,
+        )
         log.info("Started operator", server=client.host, namespaces=options.namespaces or "all")
         manager.run(stop)
     except (kubeconfig.ConfigError, NotSynced, LeadershipLost) as error:
@@ -88,6 +97,72 @@ def run(options: Options, clock: Clock, stop: threading.Event) -> None:
     except OSError as error:
         raise StartError(f"cannot serve: {error}; choose another --*-bind-address") from error
     log.info("Stopped operator")
+
+
+def work_client(
+    options: Options,
+    cluster: Cluster,
+    clock: Clock,
+    stop: threading.Event,
+    metrics: Metrics,
+    deadline: Deadline,
+) -> Client:
+    """Return the client of informers and workers; they share its limits."""
+    throttle = None
+    if options.kube_api_qps > 0:
+        throttle = TokenBucket(
+            qps=options.kube_api_qps,
+            burst=options.kube_api_burst,
+            monotonic=clock.monotonic,
+            wait=stop.wait,
+        )
+    watches = len(_WATCHED) * max(1, len(options.namespaces))
+    return Client(
+        cluster,
+        user_agent=_user_agent(),
+        connections=options.workers + watches + 1,
+        on_request=metrics.requested(cluster.host),
+        wait=stop.wait,
+        time_left=deadline.left,
+        throttle=throttle,
+    )
+
+
+def election(
+    options: Options, cluster: Cluster, clock: Clock, metrics: Metrics, observer: Observer
+) -> Elector | None:
+    """Return the elector, with a connection of its own; None if this process acts alone.
+
+    Its requests wait for no throttle and end in time for another attempt; it makes that by
+    itself, so a pause before a retry counts as a stop.
+    """
+    if not options.leader_elect:
+        return None
+    timing = Timing(
+        options.leader_elect_lease_duration,
+        options.leader_elect_renew_deadline,
+        options.leader_elect_retry_period,
+    )
+    client = Client(
+        cluster,
+        user_agent=_user_agent(),
+        connections=1,
+        on_request=metrics.requested(cluster.host),
+        wait=lambda _: True,
+        timeout=timing.renew / 2,
+    )
+    lock = Lock(client, Key(options.leader_election_namespace, LEASE), _identity())
+    return Elector(LEASE, lock, timing, clock=clock, observer=observer, random=Random())
+
+
+def _user_agent() -> str:
+    return f"evc/{version('evc')}"
+
+
+@cache
+def _identity() -> str:
+    """Return a name that no other process has, and none before this one had."""
+    return f"{socket.gethostname()}_{os.getpid()}_{Random().getrandbits(48):x}"
 
 
 def preflight(client: Client, namespaces: tuple[str, ...]) -> None:
@@ -128,10 +203,13 @@ def build(
     clock: Clock,
     metrics: Metrics,
     observer: Observer,
+    *,
+    elector: Elector | None = None,
+    deadline: Deadline | None = None,
 ) -> Manager:
     """Build and wire all parts; nothing runs yet."""
     random = Random()
-    identity = f"{socket.gethostname()}_{os.getpid()}_{random.getrandbits(48):x}"
+    identity = _identity()
     queue = RateLimitingQueue(
         CONTROLLER, Exponential(cap=MAX_BACKOFF), clock=clock, observer=observer
     )
@@ -140,7 +218,6 @@ def build(
         namespace: informers(client, namespace, queue, designations, observer, clock, random)
         for namespace in namespaces
     }
-    elector = _elector(options, client, identity, clock, observer, random)
     may_write = elector.is_leader if elector is not None else lambda: True
     limit = DeletionLimit(
         per_minute=options.max_deletions_per_minute,
@@ -179,6 +256,8 @@ def build(
                 workers=options.workers,
                 clock=clock,
                 observer=observer,
+                deadline=deadline,
+                timeout=options.reconcile_timeout or None,
             )
         ],
         sync_timeout=SYNC_TIMEOUT,
@@ -257,20 +336,6 @@ def reconciler(
         apply=Apply(client, writes, recorder, may_write, clock.now, limit, dry_run=dry_run),
         now=clock.now,
     )
-
-
-def _elector(
-    options: Options,
-    client: Client,
-    identity: str,
-    clock: Clock,
-    observer: Observer,
-    random: Random,
-) -> Elector | None:
-    if not options.leader_elect:
-        return None
-    lock = Lock(client, Key(options.leader_election_namespace, LEASE), identity)
-    return Elector(LEASE, lock, Timing(), clock=clock, observer=observer, random=random)
 
 
 def _servers(

@@ -31,6 +31,17 @@ class Options:
     leader_elect: bool
     leader_election_namespace: str
     log_format: Literal["plain", "json"]
+    leader_elect_lease_duration: float = 15.0
+    """Seconds after which others may take the lease of a leader that says nothing."""
+    leader_elect_renew_deadline: float = 10.0
+    """Seconds after which a leader that could not renew its lease gives up."""
+    leader_elect_retry_period: float = 2.0
+    """Seconds between two attempts to take or renew the lease."""
+    kube_api_qps: float = -1.0
+    """Requests per second, after a burst; 0 or less: as many as the API server admits."""
+    kube_api_burst: int = 30
+    reconcile_timeout: float = 0.0
+    """Seconds that one reconcile may take; 0: any time."""
 
     def __post_init__(self) -> None:
         """Raise OptionError for what cannot work."""
@@ -40,16 +51,38 @@ class Options:
             raise OptionError("--max-deletions-per-minute must not be negative; 0 means no limit")
         if not 0 <= self.max_deletions_percent <= 100:
             raise OptionError("--max-deletions-percent must be between 0 (off) and 100")
+        if self.kube_api_qps > 0 and self.kube_api_burst < 1:
+            raise OptionError("--kube-api-burst must be at least 1 if --kube-api-qps limits")
+        if self.reconcile_timeout < 0:
+            raise OptionError("--reconcile-timeout must not be negative; 0 means no limit")
+        self._check_election()
         for flag, address in (
             ("--metrics-bind-address", self.metrics_bind_address),
             ("--health-probe-bind-address", self.health_probe_bind_address),
         ):
             if address != OFF:
                 _checked(flag, address)
-        if self.leader_elect and not self.leader_election_namespace:
+
+    def _check_election(self) -> None:
+        if not self.leader_elect:
+            return
+        if not self.leader_election_namespace:
             raise OptionError(
                 "--leader-elect needs --leader-election-namespace when not run in a cluster"
             )
+        if not 1.2 * self.leader_elect_retry_period < self.leader_elect_renew_deadline:
+            raise OptionError(
+                "--leader-elect-renew-deadline must exceed 1.2 x --leader-elect-retry-period,"
+                " or one attempt that fails would end the leadership"
+            )
+        # The Lease says whole seconds.
+        if not self.leader_elect_renew_deadline < int(self.leader_elect_lease_duration):
+            raise OptionError(
+                "--leader-elect-lease-duration must exceed --leader-elect-renew-deadline,"
+                " or two replicas could lead at once"
+            )
+        if self.leader_elect_retry_period <= 0:
+            raise OptionError("--leader-elect-retry-period must be positive")
 
 
 def _checked(flag: str, address: str) -> tuple[str, int]:

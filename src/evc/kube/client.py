@@ -1,4 +1,13 @@
-"""Verbs on API objects: one method per HTTP verb, values in, values out."""
+"""Verbs on API objects: one method per HTTP verb, values in, values out.
+
+Promises (tests of these names in ``test/unit/kube/test_client.py``):
+
+1. *A list is whole or an error*: pages are read until there is no more, all of one revision.
+2. *One page is held at a time*: its bytes are let go before the next is read.
+3. *A decoded value keeps nothing of the answer alive* it was decoded from.
+4. *A deletion names the object it means*, by uid and, if given, resourceVersion.
+5. *A stopped watch ends at once*, without waiting for the server's next line.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +15,32 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Generic
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import msgspec
-import urllib3
-from kubernetes.client.configuration import Configuration
 
-from evc.kube.config import pool
-from evc.kube.errors import from_response, from_transport
+from evc.kube.config import Cluster
 from evc.kube.resources import Resource
-from evc.kube.watch import events
+from evc.kube.throttle import TokenBucket
+from evc.kube.transport import (
+    FIELD_MANAGER,
+    REQUEST_TIMEOUT,
+    OnRequest,
+    Request,
+    Transport,
+)
+from evc.kube.watch import Stream
 from evc.model.errors import ApiError, Conflict, NotFound
 from evc.model.meta import Key, Page, T, WatchEvent
 
-REQUEST_TIMEOUT = urllib3.Timeout(connect=10, read=35)
-"""Longer than the API's SLO for a LIST (p99 <= 30 s), so a slow answer is not taken for none."""
-WATCH_SILENCE = 120
+PAGE_SIZE = 500
+"""Objects; what client-go's informers ask for."""
+WATCH_SILENCE = 120.0
 """Seconds without a byte after which a watch counts as dead: twice the bookmark interval."""
-FIELD_MANAGER = "evc"
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
-
-OnRequest = Callable[[str, int], None]
 
 
 class _ListMeta(msgspec.Struct, rename="camel"):
@@ -63,18 +74,40 @@ class _RawList(msgspec.Struct):
 class Client:
     """Speaks to one API server; safe for use by many threads.
 
-    ``on_request(method, code)`` is told of every request's end (code 0: no answer).
     Every method raises a subclass of `evc.model.errors.ApiError`.
     """
 
     def __init__(
-        self, config: Configuration, *, user_agent: str, connections: int, on_request: OnRequest
+        self,
+        cluster: Cluster,
+        *,
+        user_agent: str,
+        connections: int,
+        on_request: OnRequest,
+        wait: Callable[[float], bool],
+        timeout: float = REQUEST_TIMEOUT,
+        watch_silence: float = WATCH_SILENCE,
+        time_left: Callable[[], float | None] = lambda: None,
+        throttle: TokenBucket | None = None,
     ) -> None:
-        self.host: str = config.host
-        self._config = config
-        self._pool = pool(config, connections)
-        self._headers = {"User-Agent": user_agent, "Accept": "application/json"}
-        self._on_request = on_request
+        """Times in seconds.
+
+        ``on_request(method, code)`` hears of every attempt's end (code 0: no answer).
+        ``wait(seconds)`` pauses before a retry, and returns true if the process stops.
+        ``time_left()`` is how long the work of this thread may go on; None: for ever.
+        """
+        self._transport = Transport(
+            cluster,
+            user_agent=user_agent,
+            connections=connections,
+            on_request=on_request,
+            wait=wait,
+            timeout=timeout,
+            time_left=time_left,
+            throttle=throttle,
+        )
+        self.host = self._transport.host
+        self._watch_silence = watch_silence
 
     def get(self, resource: Resource[T], key: Key) -> T:
         """Read one object from etcd's latest state."""
@@ -89,12 +122,22 @@ class Client:
         limit: int = 0,
         continue_token: str = "",
     ) -> Page[T]:
-        """Read one page (``limit`` 0: everything), at the most recent revision."""
-        query = {
-            "fieldSelector": field_selector,
-            "limit": str(limit) if limit else "",
-            "continue": continue_token,
-        }
+        """Read one page of ``limit`` objects, or with 0 everything, at the most recent revision.
+
+        Everything is read in pages, too, so that the answer for a namespace with 10,000
+        pods is never in memory as a whole.  Expired: the server forgot the revision half-way.
+        """
+        query = {"fieldSelector": field_selector, "limit": str(limit or PAGE_SIZE)}
+        page = self._page(resource, namespace, query | {"continue": continue_token})
+        if limit or not page.continue_token:
+            return page
+        items = [*page.items]
+        while page.continue_token:
+            page = self._page(resource, namespace, query | {"continue": page.continue_token})
+            items += page.items
+        return Page(tuple(items), page.resource_version)
+
+    def _page(self, resource: Resource[T], namespace: str, query: Mapping[str, str]) -> Page[T]:
         body = self._call("GET", resource.path(namespace), query=query)
         try:
             raw = msgspec.json.decode(body, type=_RawList)
@@ -186,7 +229,7 @@ class Client:
         *,
         resource_version: str,
         send_initial_events: bool,
-    ) -> Iterator[Iterator[WatchEvent[T]]]:
+    ) -> Iterator[Stream[T]]:
         """Stream changes; the server ends it after five to ten minutes, as for client-go."""
         query = {
             "watch": "true",
@@ -196,26 +239,16 @@ class Client:
         }
         if send_initial_events:
             query |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
-        response = self._send(
-            "GET",
-            resource.path(namespace),
-            query=query,
-            timeout=urllib3.Timeout(connect=10, read=WATCH_SILENCE),
-        )
+        request = Request("GET", resource.path(namespace), query)
+        response = self._transport.send(request, silence=self._watch_silence)
         try:
-            yield events(self._chunks(response), resource)
+            yield Stream(response, resource, self.host)
         finally:
             response.close()
 
     def close(self) -> None:
         """Close idle connections."""
-        self._pool.clear()
-
-    def _chunks(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-        try:
-            yield from response.stream(1 << 16, decode_content=True)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise from_transport(error, self.host) from error
+        self._transport.close()
 
     def _call(
         self,
@@ -226,63 +259,7 @@ class Client:
         body: Any = None,
         content_type: str = "application/json",
     ) -> bytes:
-        response = self._send(
-            method,
-            path,
-            query=query or {},
-            body=None if body is None else msgspec.json.encode(body),
-            content_type=content_type,
-            timeout=REQUEST_TIMEOUT,
-        )
-        try:
-            return response.data
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise from_transport(error, self.host) from error
-        finally:
-            response.release_conn()
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str],
-        timeout: urllib3.Timeout,
-        body: bytes | None = None,
-        content_type: str = "application/json",
-    ) -> urllib3.BaseHTTPResponse:
-        """Send and return a 2xx response whose body is not read yet; raise for all else."""
-        parameters = {name: value for name, value in query.items() if value}
-        if method in ("POST", "PUT", "PATCH"):
-            parameters["fieldManager"] = FIELD_MANAGER
-        url = f"{self.host}{path}" + (f"?{urlencode(parameters)}" if parameters else "")
-        code = 0
-        try:
-            response = self._pool.request(
-                method,
-                url,
-                body=body,
-                headers={**self._headers, **self._credentials(), "Content-Type": content_type},
-                timeout=timeout,
-                retries=False,
-                preload_content=False,
-            )
-            code = response.status
-            if code >= 300:
-                retry_after = response.headers.get("Retry-After")
-                answer = response.data
-                response.release_conn()
-                raise from_response(code, answer, retry_after)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise from_transport(error, self.host) from error
-        finally:
-            self._on_request(method, code)
-        return response
-
-    def _credentials(self) -> dict[str, str]:
-        """Return the Authorization header, read anew each time because tokens rotate."""
-        settings: dict[str, Any] = self._config.auth_settings()  # type: ignore[assignment]
-        return {s["key"]: s["value"] for s in settings.values() if s["value"]}
+        return self._transport.call(Request(method, path, query or {}, body, content_type))
 
 
 def _migration(present: _Ownership) -> list[dict[str, Any]]:
@@ -314,24 +291,49 @@ def _migration(present: _Ownership) -> list[dict[str, Any]]:
 
 
 class ResourceWatcher(Generic[T]):
-    """Lists and watches one resource type in one namespace ("" for all): an informer's source."""
+    """Lists and watches one resource type in one namespace ("" for all): an informer's source.
+
+    See `evc.runtime.ports.ListerWatcher`.
+    """
 
     def __init__(self, client: Client, resource: Resource[T], namespace: str = "") -> None:
         self._client = client
         self._resource = resource
         self._namespace = namespace
+        self._stream: Stream[T] | None = None
+        self._interrupted = False
 
     def list(self, *, limit: int, continue_token: str = "") -> Page[T]:
-        """See `evc.runtime.ports.ListerWatcher.list`."""
+        """Return one page."""
         return self._client.list(
             self._resource, self._namespace, limit=limit, continue_token=continue_token
         )
 
-    def watch(self, *, resource_version: str, send_initial_events: bool) -> Any:
-        """See `evc.runtime.ports.ListerWatcher.watch`."""
-        return self._client.watch(
+    @contextmanager
+    def watch(
+        self, *, resource_version: str, send_initial_events: bool
+    ) -> Iterator[Iterator[WatchEvent[T]]]:
+        """Stream changes."""
+        with self._client.watch(
             self._resource,
             self._namespace,
             resource_version=resource_version,
             send_initial_events=send_initial_events,
-        )
+        ) as stream:
+            # In this order: `interrupt` sets first and then looks for a stream, so that one
+            # of the two notices the other.
+            self._stream = stream
+            try:
+                if not self._interrupted:
+                    yield iter(stream)
+                else:
+                    yield iter(())
+            finally:
+                self._stream = None
+
+    def interrupt(self) -> None:
+        """End the watch that is open, and any later one, from another thread."""
+        self._interrupted = True
+        stream = self._stream
+        if stream is not None:
+            stream.shut_down()

@@ -33,6 +33,10 @@ class Unreachable(ApiError):
     """No answer: refused, reset, timed out, or TLS failed. A write may have happened."""
 
 
+class DeadlineExceeded(ApiError):
+    """The time of a reconcile was up, so the request was not sent: nothing happened."""
+
+
 class Invalid(ApiError):
     """400 or 422: the object itself is wrong; the same request will fail again."""
 

@@ -1,7 +1,7 @@
-"""How long to wait before the next attempt: small policies, combined by taking the slowest.
+"""How long to wait before the next attempt.
 
 The shape is client-go's ``RateLimiter`` (``When`` and ``Forget``) with ``now`` passed in.
-Policies keep counts and are not thread-safe; the queue calls them under its lock.
+A policy keeps counts and is not thread-safe; the queue calls it under its lock.
 """
 
 from __future__ import annotations
@@ -60,47 +60,3 @@ class Exponential:
     def forget(self, key: Key) -> None:
         """Let the next failure of ``key`` wait ``base`` again; frees its memory."""
         self._failures.pop(key, None)
-
-
-class Bucket:
-    """Over all keys: ``burst`` retries at once, then ``rate`` of them per second.
-
-    Bounds what an outage costs the API server when every key fails at the same
-    time (client-go: 10 per second, burst of 100).
-    """
-
-    def __init__(self, *, rate: float = 10.0, burst: int = 100) -> None:
-        """``rate`` is tokens per second; the bucket starts full."""
-        self._rate = rate
-        self._burst = burst
-        self._tokens = float(burst)
-        self._filled_at: float | None = None
-
-    def when(self, key: Key, now: float) -> float:
-        """Take a token; the bucket goes into debt, so that waiters come out in a row."""
-        if self._filled_at is not None:
-            grown = self._tokens + (now - self._filled_at) * self._rate
-            self._tokens = min(float(self._burst), grown)
-        self._filled_at = now
-        self._tokens -= 1.0
-        return max(0.0, -self._tokens / self._rate)
-
-    def forget(self, key: Key) -> None:
-        """Do nothing: the bucket counts attempts, not keys."""
-
-
-class Slowest:
-    """Asks every policy and waits for the slowest (client-go's MaxOfRateLimiter)."""
-
-    def __init__(self, *policies: Policy) -> None:
-        """At least one policy."""
-        self._policies = policies
-
-    def when(self, key: Key, now: float) -> float:
-        """Count the failure with each policy and return the longest delay."""
-        return max(policy.when(key, now) for policy in self._policies)
-
-    def forget(self, key: Key) -> None:
-        """Tell each policy that ``key`` succeeded."""
-        for policy in self._policies:
-            policy.forget(key)

@@ -13,6 +13,9 @@ What a reconcile leads to (``result`` is the metric label, controller-runtime's 
 A deadline that has just passed counts as <= 0: it waits the shortest backoff, so that a
 reconcile that keeps saying "now" cannot spin.  A key that changes meanwhile is called
 again at once in every case; the queue sees to that, and to one worker per key.
+
+A reconcile may have a time limit, which `evc.runtime.deadline` carries to the API client:
+its next request after that raises, and so it ends like any other that failed.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import threading
 
 from evc.model.errors import ApiError
 from evc.model.meta import Key
+from evc.runtime.deadline import Deadline
 from evc.runtime.ports import Clock, Observer, Reconciler
 from evc.runtime.queue import RateLimitingQueue
 
@@ -37,14 +41,21 @@ class Controller:
         workers: int,
         clock: Clock,
         observer: Observer,
+        deadline: Deadline | None = None,
+        timeout: float | None = None,
     ) -> None:
-        """``workers`` keys are reconciled at the same time, never one of them twice."""
+        """``workers`` keys are reconciled at the same time, never one of them twice.
+
+        ``deadline`` is what the API client asks, ``timeout`` the seconds of one reconcile.
+        """
         self.name = name
         self.workers = workers
         self._reconcile = reconcile
         self._queue = queue
         self._clock = clock
         self._observer = observer
+        self._deadline = deadline or Deadline(clock)
+        self._timeout = timeout
         # Daemons: a reconcile that hangs must not keep the process from exiting.
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}-worker-{number}", daemon=True)
@@ -73,11 +84,15 @@ class Controller:
         started = self._clock.monotonic()
         with self._observer.reconciling(self.name, key):
             try:
-                result = self._settle(key, self._reconcile(key))
+                with self._deadline.within(self._timeout):
+                    again_in = self._reconcile(key)
+                result = self._settle(key, again_in)
             except Exception as error:
                 # Whatever it was (RecursionError too), it concerns this key only.
                 result = self._fail(key, error)
             seconds = self._clock.monotonic() - started
+            if self._timeout is not None and seconds >= self._timeout:
+                self._observer.reconcile_timed_out(self.name, key)
             self._observer.reconciled(self.name, key, result, seconds)
 
     def _work(self) -> None:

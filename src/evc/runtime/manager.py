@@ -12,7 +12,7 @@
 |---------------|---------------------------------------------------------------------------|
 | 1. workers    | what has begun ends, and nothing begins                                   |
 | 2. election   | the lease is released only once nobody here can write any more            |
-| 3. informers  | told, not waited for: they only read, and a silent watch ends late        |
+| 3. informers  | they only read; a LIST under way is not waited for                        |
 | 4. servers    | probes and the last metrics answer until the end                          |
 
 Each step has a time limit; together they take at most the grace period.
@@ -102,7 +102,7 @@ class Manager:
                 for server in self._servers:
                     server.start()
                     running.callback(server.stop)
-                running.callback(self._stop_informers.set)
+                running.callback(self._end_informers)
                 self._start_informers(stop)
                 if self._wait_synced(stop):
                     election = self._start_election(stop)
@@ -120,6 +120,11 @@ class Manager:
                 functools.partial(reflector.run, self._stop_informers),
                 stop,
             )
+
+    def _end_informers(self) -> None:
+        self._stop_informers.set()
+        for reflector in self._reflectors:
+            reflector.interrupt()
 
     def _wait_synced(self, stop: threading.Event) -> bool:
         """Wait for every cache; false if ``stop`` came first."""

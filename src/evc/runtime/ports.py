@@ -38,6 +38,12 @@ class ListerWatcher(Protocol[T]):
         ``resource_version`` is then empty, which asks for the most recent state.
         """
 
+    def interrupt(self) -> None:
+        """End the watch that is open, and any later one, at once; from another thread.
+
+        For the end of the process: nothing is read afterwards.
+        """
+
 
 class LeaseLock(Protocol):
     """Where leader election keeps its record, with optimistic locking.
@@ -111,6 +117,9 @@ class Observer(Protocol):
 
         Anything but an ApiError is a bug: it counts as a panic and deserves a traceback.
         """
+
+    def reconcile_timed_out(self, controller: str, key: Key) -> None:
+        """A reconcile took longer than it may; told before `reconciled`, whatever its result."""
 
     def enqueued(self, queue: str) -> None:
         """A key entered the queue (after de-duplication)."""

@@ -16,6 +16,7 @@ Promises (each has a test of its name in ``test/unit/runtime/test_reflector.py``
     than the last one makes a new list.
 10. *Handlers are told after the store changed*, in the server's order, and one that
     raises stops nothing.
+11. *A stop does not wait for the server's next line.*
 
 `watcher.step` decides all of this; here is what performs it, in one thread.  Delays and
 their reset follow client-go's reflector.
@@ -81,9 +82,8 @@ class Reflector(Generic[T]):
     def run(self, stop: threading.Event) -> None:
         """Follow the server until ``stop`` is set.  Raises nothing.
 
-        A stream that is silent is left only when it speaks or breaks, so the thread may
-        outlive ``stop`` by the time between two bookmarks.  It only reads; make it a
-        daemon.
+        `interrupt`, called after that, ends a watch that waits for its next line.  A LIST
+        under way is not cut short; it only reads, so make the thread a daemon.
         """
         ask = self.advance(watcher.Woke())
         while ask is not None and not stop.is_set():
@@ -92,6 +92,10 @@ class Reflector(Generic[T]):
                     ask = self.advance(answer)
                     if ask is not None or stop.is_set():
                         break
+
+    def interrupt(self) -> None:
+        """Wake `run` from a watch that has nothing to say, after ``stop`` was set."""
+        self._source.interrupt()
 
     def advance(self, received: watcher.Input[T]) -> watcher.Ask | None:
         """Take one step, make its write and tell the handlers; return what to do next.

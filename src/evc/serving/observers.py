@@ -24,6 +24,9 @@ class Observing:
     ) -> None:
         """Ignore."""
 
+    def reconcile_timed_out(self, controller: str, key: Key) -> None:
+        """Ignore."""
+
     def enqueued(self, queue: str) -> None:
         """Ignore."""
 
@@ -85,6 +88,7 @@ class Broadcast:
 
     reconciled = _each("reconciled")
     reconcile_failed = _each("reconcile_failed")
+    reconcile_timed_out = _each("reconcile_timed_out")
     enqueued = _each("enqueued")
     retried = _each("retried")
     dequeued = _each("dequeued")

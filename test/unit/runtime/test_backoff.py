@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from evc.runtime.backoff import Bucket, Exponential, Slowest, exponential, jittered
+from evc.runtime.backoff import Exponential, exponential, jittered
 
 from .fakes import NotRandom, key
 
@@ -27,25 +27,6 @@ def test_each_key_has_its_own_count_and_forget_resets_it() -> None:
     policy.forget(key("a"))
     assert policy.when(key("a"), 0.0) == 0.005
     policy.forget(key("never failed"))
-
-
-def test_a_bucket_lets_the_burst_through_and_then_its_rate() -> None:
-    policy = Bucket(rate=10.0, burst=3)
-    assert [policy.when(key("a"), 0.0) for _ in range(5)] == pytest.approx([0, 0, 0, 0.1, 0.2])
-    assert policy.when(key("b"), 0.3) == pytest.approx(0.0), "the debt is paid"
-    policy.forget(key("a"))
-    assert [policy.when(key("a"), 1000.0) for _ in range(4)] == pytest.approx([0, 0, 0, 0.1]), (
-        "an idle hour fills it to the burst, not beyond"
-    )
-
-
-def test_the_slowest_policy_decides_and_all_are_told_to_forget() -> None:
-    each = Exponential(base=1.0, cap=8.0)
-    policy = Slowest(each, Bucket(rate=1.0, burst=1))
-    assert [policy.when(key("a"), 0.0) for _ in range(3)] == [1.0, 2.0, 4.0]
-    policy.forget(key("a"))
-    assert policy.when(key("b"), 0.0) == 3.0, "the bucket is three tokens in debt"
-    assert each.when(key("a"), 0.0) == 1.0
 
 
 def test_jitter_only_lengthens() -> None:

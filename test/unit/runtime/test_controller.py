@@ -6,10 +6,11 @@ import threading
 
 import pytest
 
-from evc.model.errors import Conflict, TooManyRequests
+from evc.model.errors import Conflict, DeadlineExceeded, Forbidden, TooManyRequests
 from evc.model.meta import Key
 from evc.runtime.backoff import Exponential
 from evc.runtime.controller import Controller
+from evc.runtime.deadline import Deadline
 from evc.runtime.ports import Reconciler
 from evc.runtime.queue import RateLimitingQueue
 
@@ -23,13 +24,23 @@ BUSY = TooManyRequests("wait", status=429, retry_after=9.0)
 class Room:
     """A controller over a real queue; ``visit`` does in this thread what a worker does."""
 
-    def __init__(self, reconcile: Reconciler, workers: int = 1) -> None:
+    def __init__(
+        self, reconcile: Reconciler, workers: int = 1, timeout: float | None = None
+    ) -> None:
         self.clock = FakeClock(0.0)
         self.observer = RecordingObserver()
         policy = Exponential(base=1.0, cap=60.0)
         self.queue = RateLimitingQueue("evc", policy, clock=self.clock, observer=self.observer)
+        self.deadline = Deadline(self.clock)
         self.controller = Controller(
-            "evc", reconcile, self.queue, workers=workers, clock=self.clock, observer=self.observer
+            "evc",
+            reconcile,
+            self.queue,
+            workers=workers,
+            clock=self.clock,
+            observer=self.observer,
+            deadline=self.deadline,
+            timeout=timeout,
         )
 
 
@@ -84,6 +95,54 @@ def test_the_observers_context_is_entered_around_the_reconcile_and_time_is_measu
     room = Room(reconcile)
     room.controller.visit(A)
     assert room.observer.heard("reconciled") == [("evc", A, "success", 3.0)]
+
+
+@pytest.mark.parametrize("notices", [True, False], ids=["asks the API", "asks nobody"])
+def test_a_reconcile_that_takes_too_long_is_counted_and_its_requests_end(notices: bool) -> None:
+    def reconcile(item: Key) -> None:
+        assert room.deadline.left() == 10.0
+        room.clock.advance(11.0)
+        assert room.deadline.left() == -1.0
+        if notices:
+            raise DeadlineExceeded("no time left")
+
+    room = Room(reconcile, timeout=10.0)
+    room.controller.visit(A)
+    result = "error" if notices else "success"
+    assert room.observer.heard("reconcile_timed_out") == [("evc", A)]
+    assert room.observer.heard("reconciled") == [("evc", A, result, 11.0)]
+    assert room.deadline.left() is None, "the next key has its own time"
+
+
+def test_a_reconcile_in_time_and_one_without_limit_are_not_timed_out() -> None:
+    def reconcile(item: Key) -> None:
+        room.clock.advance(9.9)
+
+    for timeout in (10.0, None):
+        room = Room(reconcile, timeout=timeout)
+        room.controller.visit(A)
+        assert room.observer.heard("reconcile_timed_out") == []
+
+
+def test_a_right_taken_away_mid_run_costs_a_request_per_minute_and_work_recovers() -> None:
+    """403 for ten hours: no hot loop; and granted again, the key is done within the cap."""
+    granted_at = 36_000.0
+    attempts: list[float] = []
+
+    def reconcile(item: Key) -> None:
+        attempts.append(room.clock.time)
+        if room.clock.time < granted_at:
+            raise Forbidden("RBAC", status=403)
+
+    room = Room(reconcile)
+    room.queue.add(A)
+    while (taken := room.queue.poll()) is not None:
+        room.controller.visit(taken)
+        room.queue.done(taken)
+        if (at := room.queue.next_time()) is not None:
+            room.clock.time = at
+    assert len(attempts) <= 10 * 60 + 10
+    assert granted_at <= attempts[-1] <= granted_at + 60.0
 
 
 def test_a_worker_survives_any_exception_and_goes_on_with_other_keys() -> None:

@@ -91,9 +91,9 @@ class Process:
         self.queue = RateLimitingQueue("evc", Exponential(), **shared)
         self.queue.add(key("a"))
         self.controller = Controller("evc", work or self.work, self.queue, workers=1, **shared)
-        source = FakeServer([*script], self.clock, threading.Event())
+        self.source = FakeServer([*script], self.clock, threading.Event())
         self.reflector = LoggedReflector(
-            "pods", source, Store[Pod]({}), on_change=lambda old, new: None,
+            "pods", self.source, Store[Pod]({}), on_change=lambda old, new: None,
             on_synced=lambda: self.log("synced"), random=NotRandom(), **shared,
         )  # fmt: skip
         self.elector = LoggedElector(
@@ -130,6 +130,7 @@ def test_parts_start_and_stop_in_order() -> None:
         "election down", "metrics down", "probes down",
     ]  # fmt: skip
     assert process.manager._stop_informers.is_set()
+    assert process.source.interrupted, "a watch that is silent is not waited for"
     assert process.holder() == "", "released"
     assert process.observer.heard("stop_timed_out") == []
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evc.model.core import Pod
+from evc.model.errors import Unreachable
+from evc.model.meta import Page, WatchEvent
 from evc.runtime.reflector import Reflector
 from evc.runtime.store import Store
 from evc.runtime.watcher import MAX_DELAY, MIN_DELAY
@@ -300,3 +304,40 @@ def test_a_stop_while_reading_closes_the_stream() -> None:
     room.run()
     assert room.verbs() == ["stream"]
     assert names(room.store) == ["a", "b"]
+
+
+class SilentServer:
+    """Serves one watch on which nothing ever comes, until it is interrupted."""
+
+    def __init__(self) -> None:
+        self.asked, self.interrupted = threading.Event(), threading.Event()
+
+    def list(self, *, limit: int, continue_token: str = "") -> Page[Pod]:
+        raise AssertionError("a stop asks for nothing more")
+
+    @contextlib.contextmanager
+    def watch(self, **request: Any) -> Iterator[Iterator[WatchEvent[Pod]]]:
+        yield self._silence()
+
+    def _silence(self) -> Iterator[WatchEvent[Pod]]:
+        self.asked.set()
+        assert self.interrupted.wait(10.0), "nobody interrupted"
+        raise Unreachable("shut down")
+        yield
+
+    def interrupt(self) -> None:
+        self.interrupted.set()
+
+
+def test_a_stop_does_not_wait_for_the_servers_next_line() -> None:
+    room = Room()
+    server, stop = SilentServer(), threading.Event()
+    room.reflector._source = server
+    thread = threading.Thread(target=room.reflector.run, args=(stop,))
+    thread.start()
+    assert server.asked.wait(10.0)
+    stop.set()
+    room.reflector.interrupt()
+    thread.join(10.0)
+    assert not thread.is_alive()
+    assert room.observer.heard("watch_failed") == [], "that it ended is not a failure"
