@@ -30,20 +30,33 @@ BY_STATUS: dict[int, type[ApiError]] = {
 }
 
 
+class StatusDetails(msgspec.Struct, rename="camel"):
+    """metav1.StatusDetails: how long to wait, for those who do not see the header."""
+
+    retry_after_seconds: int = 0
+
+
 class Status(msgspec.Struct):
     """metav1.Status, which the server sends instead of an object."""
 
     message: str = ""
     reason: str = ""
     code: int = 0
+    details: StatusDetails | None = None
 
 
 def from_status(status: Status, retry_after: str | None = None) -> ApiError:
-    """Return the exception for an error Status (also one inside a watch)."""
+    """Return the exception for an error Status (also one inside a watch).
+
+    ``retry_after`` is the header, in seconds; a date, which the API server never sends,
+    counts as none.
+    """
     kind = BY_STATUS.get(status.code, ApiError)
     if status.reason == "AlreadyExists":
         kind = AlreadyExists
-    seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
+    seconds = float(retry_after) if retry_after and retry_after.isdecimal() else None
+    if seconds is None and status.details is not None and status.details.retry_after_seconds:
+        seconds = float(status.details.retry_after_seconds)
     return kind(
         status.message or f"the API server answered {status.code}",
         status=status.code,

@@ -16,7 +16,8 @@ Promises (each has a test of its name in ``test/unit/runtime/test_reflector.py``
     than the last one makes a new list.
 10. *Handlers are told after the store changed*, in the server's order, and one that
     raises stops nothing.
-11. *A stop does not wait for the server's next line.*
+11. *A relist of what is known takes no second copy* of it.
+12. *A stop does not wait for the server's next line.*
 
 `watcher.step` decides all of this; here is what performs it, in one thread.  Delays and
 their reset follow client-go's reflector.
@@ -30,7 +31,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from random import Random
 from typing import Generic
 
-from evc.model.meta import T
+from msgspec import structs
+
+from evc.model.meta import T, WatchEvent
 from evc.runtime import watcher
 from evc.runtime.backoff import jittered
 from evc.runtime.ports import Clock, ListerWatcher, Observer
@@ -128,7 +131,8 @@ class Reflector(Generic[T]):
                 case watcher.ListPage(token):
                     page = self._source.list(limit=PAGE_SIZE, continue_token=token)
                     self._contact()
-                    yield watcher.Listed(page)
+                    known = tuple(map(self._writer.known, page.items))
+                    yield watcher.Listed(structs.replace(page, items=known))
                 case watcher.OpenWatch(version, initial):
                     with self._source.watch(
                         resource_version=version, send_initial_events=initial
@@ -136,10 +140,16 @@ class Reflector(Generic[T]):
                         self._contact()
                         for event in events:
                             self._contact()
-                            yield watcher.Received(event)
+                            yield watcher.Received(self._shared(event))
                     yield watcher.Ended()
         except Exception as error:
             yield watcher.Failed(error)
+
+    def _shared(self, event: WatchEvent[T]) -> WatchEvent[T]:
+        if event.object is None:
+            return event
+        known = self._writer.known(event.object)
+        return event if known is event.object else structs.replace(event, object=known)
 
     def _write(self, write: watcher.Write[T]) -> None:
         match write:

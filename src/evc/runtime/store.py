@@ -130,6 +130,14 @@ class Writer(Generic[T]):
         store._has_writer = True
         self._store = store
 
+    def known(self, new: T) -> T:
+        """Return the cached object if ``new`` is another copy of it, else ``new``.
+
+        A list under way that keeps what this returns needs no second copy of the cache.
+        """
+        old = self._store._items.get(new.metadata.key)
+        return old if old is not None and _same(old, new) else new
+
     def replace(self, objects: Iterable[T], resource_version: str) -> list[Change[T]]:
         """Make ``objects``, complete at that revision, the cache; return the differences.
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from evc.kube.config import TokenFile
+from evc.kube.errors import Status, StatusDetails, from_status
 from evc.kube.resources import CLAIMS, PODS
 from evc.model.errors import (
     AlreadyExists,
@@ -69,6 +70,14 @@ def test_a_refusal_is_raised_as_its_own_error(
     assert type(raised.value) is error
     assert (raised.value.status, raised.value.reason) == (code, reason)
     assert str(raised.value) == f"refused: {reason}"
+
+
+def test_the_time_to_wait_may_be_in_the_header_or_in_the_status() -> None:
+    """Inside of a watch there is no header."""
+    busy = Status("busy", "TooManyRequests", 429, StatusDetails(retry_after_seconds=7))
+    assert from_status(busy).retry_after == 7.0
+    assert from_status(busy, "3").retry_after == 3.0
+    assert from_status(Status(code=429), "Wed, 21 Oct 2026 07:28:00 GMT").retry_after is None
 
 
 def test_a_gateways_page_is_quoted_in_part() -> None:

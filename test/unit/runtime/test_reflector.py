@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from evc.model.core import Pod
 from evc.model.errors import Unreachable
 from evc.model.meta import Page, WatchEvent
+from evc.runtime import watcher
 from evc.runtime.reflector import Reflector
 from evc.runtime.store import Store
 from evc.runtime.watcher import MAX_DELAY, MIN_DELAY
@@ -116,6 +118,47 @@ def test_the_old_cache_stays_readable_until_a_list_is_complete() -> None:
     room.run()
     assert seen == [[], [], ["a", "b", "c"], ["a", "b", "c"]]
     assert names(room.store) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("streams", [True, False], ids=["streamed", "paged"])
+def test_a_relist_of_what_is_known_takes_no_second_copy(streams: bool) -> None:
+    first = ["add-a", "add-b", "serve"] if streams else ["refuse", "add-a", "add-b", "serve"]
+    room = Room(*first, *["serve"] * 3, "gone", "change-b", *["serve"] * 3)
+    copies: list[bool] = []
+    step = watcher.step
+
+    def spied(state: Any, received: Any, now: float) -> Any:
+        result = step(state, received, now)
+        if isinstance(result.write, watcher.Swap) and room.store.synced:
+            copies.extend(item is not room.store.get(k) for k, item in result.write[0].items())
+        return result
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(watcher, "step", spied)
+        room.server.page_size = 1
+        serve_copies(room.server)
+        room.run()
+    assert copies == [False, True], "a is shared, b has changed"
+
+
+def serve_copies(server: FakeServer) -> None:
+    """Have the server decode each object anew, as from a socket."""
+    listed, streamed = server.list, server._stream
+
+    def copied(item: Pod) -> Pod:
+        return msgspec.json.decode(msgspec.json.encode(item), type=Pod)
+
+    def list_copies(**request: Any) -> Page[Pod]:
+        page = listed(**request)
+        return msgspec.structs.replace(page, items=tuple(map(copied, page.items)))
+
+    def stream_copies(*request: Any) -> Iterator[WatchEvent[Pod]]:
+        for event in streamed(*request):
+            item = event.object
+            yield event if item is None else msgspec.structs.replace(event, object=copied(item))
+
+    server.list = list_copies  # type: ignore[method-assign]
+    server._stream = stream_copies  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("fault", ["cut", "gone", "busy", "broken", "garbage"])
