@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -209,7 +209,6 @@ def build(
 ) -> Manager:
     """Build and wire all parts; nothing runs yet."""
     random = Random()
-    identity = _identity()
     queue = RateLimitingQueue(
         CONTROLLER, Exponential(cap=MAX_BACKOFF), clock=clock, observer=observer
     )
@@ -217,26 +216,6 @@ def build(
     scopes = {
         namespace: informers(client, namespace, queue, designations, observer, clock, random)
         for namespace in namespaces
-    }
-    may_write = elector.is_leader if elector is not None else lambda: True
-    limit = DeletionLimit(
-        per_minute=options.max_deletions_per_minute,
-        max_percent=options.max_deletions_percent,
-        claims=lambda: sum(len(scope.caches.claims) for scope in scopes.values()),
-        monotonic=clock.monotonic,
-    )
-    reconcilers = {
-        namespace: reconciler(
-            client,
-            scope.caches,
-            queue.add,
-            clock,
-            identity,
-            may_write,
-            limit,
-            dry_run=options.dry_run,
-        )
-        for namespace, scope in scopes.items()
     }
     metrics.measure_queue(
         lambda: {str(priority.value): depth for priority, depth in queue.depth().items()},
@@ -249,21 +228,53 @@ def build(
         reflectors=reflectors,
         elector=elector,
         controllers=[
-            Controller(
-                CONTROLLER,
-                lambda key: reconcilers[key.namespace if ALL not in reconcilers else ALL](key),
-                queue,
-                workers=options.workers,
-                clock=clock,
-                observer=observer,
-                deadline=deadline,
-                timeout=options.reconcile_timeout or None,
-            )
+            _controller(options, client, scopes, queue, clock, observer, elector, deadline)
         ],
         sync_timeout=SYNC_TIMEOUT,
         grace_period=GRACE_PERIOD,
         clock=clock,
         observer=observer,
+    )
+
+
+def _controller(
+    options: Options,
+    client: Client,
+    scopes: Mapping[str, Scope],
+    queue: RateLimitingQueue,
+    clock: Clock,
+    observer: Observer,
+    elector: Elector | None,
+    deadline: Deadline | None,
+) -> Controller:
+    limit = DeletionLimit(
+        per_minute=options.max_deletions_per_minute,
+        max_percent=options.max_deletions_percent,
+        claims=lambda: sum(len(scope.caches.claims) for scope in scopes.values()),
+        monotonic=clock.monotonic,
+    )
+    reconcilers = {
+        namespace: reconciler(
+            client,
+            scope.caches,
+            queue.add,
+            clock,
+            _identity(),
+            elector.is_leader if elector is not None else lambda: True,
+            limit,
+            dry_run=options.dry_run,
+        )
+        for namespace, scope in scopes.items()
+    }
+    return Controller(
+        CONTROLLER,
+        lambda key: reconcilers[key.namespace if ALL not in reconcilers else ALL](key),
+        queue,
+        workers=options.workers,
+        clock=clock,
+        observer=observer,
+        deadline=deadline,
+        timeout=options.reconcile_timeout or None,
     )
 
 
