@@ -165,9 +165,16 @@ def test_the_same_token_is_not_offered_twice() -> None:
 
 
 def test_two_bad_tokens_are_enough() -> None:
+    class Plugin(Badge):
+        """Makes another token each time it is asked."""
+
+        def renewed(self) -> dict[str, str]:
+            self.token += "!"
+            return self.headers()
+
     with serving(refused(401, "Unauthorized")) as server:
         with pytest.raises(Unauthorized):
-            client(server, credentials=Badge("old", "also bad")).get(PODS, A)
+            client(server, credentials=Plugin()).get(PODS, A)
         assert len(server.requests) == 2
 
 
@@ -200,7 +207,7 @@ def test_nothing_is_sent_after_the_deadline() -> None:
 
 def test_the_deadline_bounds_a_wait_for_an_answer_and_a_pause() -> None:
     waits = Waits()
-    with serving(hang) as server, pytest.raises(Unreachable):
+    with serving(hang) as server, pytest.raises(Unreachable, match="timed out"):
         client(server, time_left=lambda: 0.05).get(PODS, A)
     with serving(BUSY) as server, pytest.raises(TooManyRequests):
         client(server, time_left=lambda: 3.0, wait=waits).get(PODS, A)
