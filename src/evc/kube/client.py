@@ -2,11 +2,10 @@
 
 Promises (tests of these names in ``test/unit/kube/test_client.py``):
 
-1. *A list is whole or an error*: pages are read until there is no more, all of one revision.
+1. *A list is whole*, or an error: pages are read until there is no more, all of one revision.
 2. *One page is held at a time*: its bytes are let go before the next is read.
 3. *A decoded value keeps nothing of the answer alive* it was decoded from.
 4. *A deletion names the object it means*, by uid and, if given, resourceVersion.
-5. *A stopped watch ends at once*, without waiting for the server's next line.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Promises (tests of these names in ``test/unit/kube/test_transport.py``):
 
 1. *A refusal is raised as its own error*, and a connection that breaks as Unreachable.
-2. *Only `retry` decides whether a request is sent again.*
+2. *Flow control is waited for*; only `retry` decides whether a request is sent again.
 3. *A rotated token is picked up*, after a 401 at the latest.
 4. *A pause ends when the process stops*, and then the error is raised.
 5. *Nothing is sent after the deadline* of the work it belongs to.

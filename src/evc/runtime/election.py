@@ -19,8 +19,8 @@ Promises (tests in ``test/unit/runtime/test_election.py``):
 1. *There is never more than one leader*, whatever is lost, paused, or skewed.
 2. *A paused leader knows on waking* before its thread does anything.
 3. *A leader that cannot renew gives up in time*, and does not come back.
-4. *A released lease has a new leader within 2.4 s*, that of a dead leader within 19.8 s
-   (it is seen after 2.4 s at most, respected for 15 s, and tried again after 2.4 s).
+4. *A released lease has a new leader in 3 s*, a dead leader's in 20: its last renewal is
+   seen after 2.4 s at most, respected for 15 s, and the next attempt comes 2.4 s later.
 5. *Only local time counts*: wall clocks may differ by hours.
 6. *A deleted or edited Lease lets nobody in early.*
 """

@@ -9,8 +9,8 @@ Promises (each has a test of its name in ``test/unit/runtime/test_store.py``):
 5.  *An object is found under its present index values only.*
 6.  *Empty index buckets are freed*: label values that come and go do not leak.
 7.  *What did not change is not announced*: a relist yields its differences only.
-8.  *Synced only after the first list was announced*, so handlers see ``synced`` false
-    while they are told of objects that were there before the process started.
+8.  *Synced only when the writer says so*, after the first list was announced: handlers
+    see ``synced`` false while they are told of what was there before the start.
 9.  *A store has one writer*; asking for a second one fails.
 10. *A failed index function changes nothing.*
 

@@ -77,7 +77,7 @@ def test_what_to_do_about_the_record(seen: Seen | None, decision: Decision) -> N
     assert step(seen, "me", 15.0, 100.0, EPOCH) == decision
 
 
-def test_the_local_time_moves_only_when_the_record_does() -> None:
+def test_only_local_time_counts_and_it_moves_only_when_the_record_does() -> None:
     """Otherwise reading a dead leader's record again and again would keep it alive."""
     seen = observe(None, (held("it"), "7"), 100.0)
     assert seen == Seen(held("it"), "7", 100.0)
@@ -259,6 +259,23 @@ def test_a_deleted_lease_is_made_again_by_its_holder() -> None:
     me.elector.attempt()
     assert me.elector.is_leader()
     assert lease.stored is not None
+
+
+@pytest.mark.parametrize("hand", ["deleted", "edited"])
+def test_a_deleted_or_edited_lease_lets_nobody_in_early(hand: str) -> None:
+    lease = FakeLease()
+    first, second = Candidate(lease, "first"), Candidate(lease, "second")
+    first.elector.attempt()
+    second.elector.attempt()
+    assert lease.stored is not None
+    edited = msgspec.structs.replace(lease.stored[0], lease_duration_seconds=0)
+    lease.stored = None if hand == "deleted" else (edited, "99")
+    second.elector.attempt()
+    assert not second.elector.is_leader()
+    first.elector.attempt()
+    assert first.elector.is_leader(), "it mends the record"
+    assert lease.stored is not None
+    assert lease.stored[0].lease_duration_seconds == 15
 
 
 def test_a_failed_release_is_reported_and_leaves_no_leader() -> None:
