@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -166,7 +167,10 @@ def run(namespaces: tuple[str, ...], **flags: Any) -> None:
         raise click.ClickException(str(error)) from error
     finally:
         sys.stderr.flush()
-    # Daemon threads may still wait for a silent watch; nothing they do matters now.
+    # Not by returning: a daemon thread may still wait for an answer that does not matter any
+    # more, and must not run while the interpreter is taken down.  Its exit handlers have to
+    # run, though: one removes the key files that the official client made of a kubeconfig.
+    atexit._run_exitfuncs()
     os._exit(0)
 
 

@@ -83,6 +83,20 @@ def test_sigterm_stops_it_cleanly_within_seconds(operator: Operator) -> None:
     assert "Stopped operator" in operator.log.read_text()
 
 
+def test_a_stop_leaves_no_key_of_the_kubeconfig_behind(
+    operator_kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The official client writes certificates and keys to files, for TLS reads only files."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    process = Operator(operator_kubeconfig, tmp_path / "log")
+    process.start()
+    assert [*temporary.iterdir()], "there is something to leave behind"
+    process.stop()
+    assert [*temporary.iterdir()] == []
+
+
 def test_probes_and_metrics_answer(operator: Operator, scenario: Scenario) -> None:
     scenario.create("evc", manifests.claim("scratch"))
     scenario.until_bound("scratch")
