@@ -28,6 +28,7 @@ from evc.kube.config import Cluster
 from evc.kube.lease import Lock
 from evc.kube.resources import CLAIMS, JOBS, PODS, PVCS, Resource
 from evc.kube.throttle import TokenBucket
+from evc.kube.transport import Transport
 from evc.model.errors import ApiError, Forbidden, NotFound, Unauthorized, Unreachable
 from evc.model.evc import GROUP, PLURAL
 from evc.model.meta import Key, T
@@ -118,13 +119,15 @@ def work_client(
         )
     watches = len(_WATCHED) * max(1, len(options.namespaces))
     return Client(
-        cluster,
-        user_agent=_user_agent(),
-        connections=options.workers + watches + 1,
-        on_request=metrics.requested(cluster.host),
-        wait=stop.wait,
-        time_left=deadline.left,
-        throttle=throttle,
+        Transport(
+            cluster,
+            user_agent=_user_agent(),
+            connections=options.workers + watches + 1,
+            on_request=metrics.requested(cluster.host),
+            wait=stop.wait,
+            time_left=deadline.left,
+            throttle=throttle,
+        )
     )
 
 
@@ -143,7 +146,7 @@ def election(
         options.leader_elect_renew_deadline,
         options.leader_elect_retry_period,
     )
-    client = Client(
+    transport = Transport(
         cluster,
         user_agent=_user_agent(),
         connections=1,
@@ -151,7 +154,7 @@ def election(
         wait=lambda _: True,
         timeout=timing.renew / 2,
     )
-    lock = Lock(client, Key(options.leader_election_namespace, LEASE), _identity())
+    lock = Lock(Client(transport), Key(options.leader_election_namespace, LEASE), _identity())
     return Elector(LEASE, lock, timing, clock=clock, observer=observer, random=Random())
 
 

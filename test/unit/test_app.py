@@ -102,13 +102,13 @@ CLUSTER = config.Cluster(
 def clients(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What each client is made with."""
     made: list[dict[str, Any]] = []
-    client = app.Client
+    transport = app.Transport
 
     def spied(cluster: config.Cluster, **settings: Any) -> Any:
         made.append(settings)
-        return client(cluster, **settings)
+        return transport(cluster, **settings)
 
-    monkeypatch.setattr(app, "Client", spied)
+    monkeypatch.setattr(app, "Transport", spied)
     return made
 
 

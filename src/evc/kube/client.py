@@ -11,23 +11,15 @@ Promises (tests of these names in ``test/unit/kube/test_client.py``):
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Generic
 from urllib.parse import quote
 
 import msgspec
 
-from evc.kube.config import Cluster
 from evc.kube.resources import Resource
-from evc.kube.throttle import TokenBucket
-from evc.kube.transport import (
-    FIELD_MANAGER,
-    REQUEST_TIMEOUT,
-    OnRequest,
-    Request,
-    Transport,
-)
+from evc.kube.transport import FIELD_MANAGER, Request, Transport
 from evc.kube.watch import Stream
 from evc.model.errors import ApiError, Conflict, NotFound
 from evc.model.meta import Key, Page, T, WatchEvent
@@ -35,7 +27,7 @@ from evc.model.meta import Key, Page, T, WatchEvent
 PAGE_SIZE = 500
 """Objects; what client-go's informers ask for."""
 WATCH_SILENCE = 120.0
-"""Seconds without a byte after which a watch counts as dead: twice the bookmark interval."""
+"""Seconds: twice the interval of bookmarks."""
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
@@ -76,36 +68,10 @@ class Client:
     Every method raises a subclass of `evc.model.errors.ApiError`.
     """
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        *,
-        user_agent: str,
-        connections: int,
-        on_request: OnRequest,
-        wait: Callable[[float], bool],
-        timeout: float = REQUEST_TIMEOUT,
-        watch_silence: float = WATCH_SILENCE,
-        time_left: Callable[[], float | None] = lambda: None,
-        throttle: TokenBucket | None = None,
-    ) -> None:
-        """Times in seconds.
-
-        ``on_request(method, code)`` hears of every attempt's end (code 0: no answer).
-        ``wait(seconds)`` pauses before a retry, and returns true if the process stops.
-        ``time_left()`` is how long the work of this thread may go on; None: for ever.
-        """
-        self._transport = Transport(
-            cluster,
-            user_agent=user_agent,
-            connections=connections,
-            on_request=on_request,
-            wait=wait,
-            timeout=timeout,
-            time_left=time_left,
-            throttle=throttle,
-        )
-        self.host = self._transport.host
+    def __init__(self, transport: Transport, *, watch_silence: float = WATCH_SILENCE) -> None:
+        """``watch_silence`` is after how many seconds without a byte a watch counts as dead."""
+        self._transport = transport
+        self.host = transport.host
         self._watch_silence = watch_silence
 
     def get(self, resource: Resource[T], key: Key) -> T:

@@ -72,7 +72,12 @@ class Transport:
         time_left: Callable[[], float | None] = lambda: None,
         throttle: TokenBucket | None = None,
     ) -> None:
-        """See `evc.kube.client.Client`."""
+        """Times in seconds.
+
+        ``on_request(method, code)`` hears of every attempt's end (code 0: no answer).
+        ``wait(seconds)`` pauses before a retry, and returns true if the process stops.
+        ``time_left()`` is how long the work of this thread may go on; None: for ever.
+        """
         self.host = cluster.host
         self._credentials = cluster.credentials
         self._pool = cluster.pool(connections)

@@ -18,6 +18,7 @@ import urllib3
 
 from evc.kube.client import Client
 from evc.kube.config import Cluster
+from evc.kube.transport import Transport
 
 Answer = Callable[["Exchange"], None]
 
@@ -165,7 +166,7 @@ class Waits:
         return len(self.seconds) >= self.stops
 
 
-def client(server: Loopback, **changes: Any) -> Client:
+def client(server: Loopback, *, watch_silence: float = 30.0, **changes: Any) -> Client:
     """Return a client of that server."""
     settings: dict[str, Any] = {
         "user_agent": "test",
@@ -173,9 +174,9 @@ def client(server: Loopback, **changes: Any) -> Client:
         "on_request": lambda method, code: None,
         "wait": Waits(),
     }
-    badge = changes.pop("credentials", Badge())
-    tls = changes.pop("tls", {})
+    tls, badge = changes.pop("tls", {}), changes.pop("credentials", Badge())
     cluster = Cluster(
         server.host, lambda connections: urllib3.PoolManager(maxsize=connections, **tls), badge
     )
-    return Client(cluster, **(settings | changes))
+    transport = Transport(cluster, **(settings | changes))
+    return Client(transport, watch_silence=watch_silence)
