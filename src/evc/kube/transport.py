@@ -14,7 +14,6 @@ Promises (tests of these names in ``test/unit/kube/test_transport.py``):
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -107,8 +106,9 @@ class Transport:
 
         ``silence`` is how many seconds without a byte make it Unreachable, now and later.
         """
-        headers = self._credentials.headers()
-        for attempt in itertools.count(1):
+        headers, attempt = self._credentials.headers(), 0
+        while True:
+            attempt += 1
             try:
                 return self._attempt(request, headers, silence)
             except Unauthorized:
@@ -122,7 +122,6 @@ class Transport:
                     raise
                 if self._wait(seconds):
                     raise
-        raise AssertionError("unreachable")
 
     def close(self) -> None:
         """Close idle connections."""
