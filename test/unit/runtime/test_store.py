@@ -175,9 +175,9 @@ def test_empty_index_buckets_are_freed() -> None:
     store, writer = filled()
     for version in range(11, 111):
         writer.apply(pod("a", version, job=f"run-{version}"), str(version))
-    assert store._indices == {"label": {("job", "run-110"): {key("a"): store.get(key("a"))}}}
+    assert [*store._indices["label"]] == [("job", "run-110")]
     writer.remove(pod("a", 111), "111")
-    assert store._indices == {"label": {}}
+    assert [*store._indices["label"]] == []
 
 
 def test_what_did_not_change_is_not_announced() -> None:
@@ -233,12 +233,30 @@ def test_lists_belong_to_the_caller() -> None:
     assert store.list() == store.by_index("label", ("app", "x")) == [pod("a", app="x")]
 
 
+def test_a_value_of_many_objects_is_left_by_each_and_keeps_their_order() -> None:
+    """Buckets change their shape when they grow: eight is the most that a small one holds."""
+    store, writer = filled()
+    names = "abcdefghijkl"
+    for version, name in enumerate(names, 11):
+        writer.apply(pod(name, version, app="web"), str(version))
+        found = store.by_index("label", ("app", "web"))
+        assert [p.metadata.name for p in found] == [*names[: version - 10]]
+    for version, name in enumerate(names, 31):
+        writer.apply(pod(name, version, app="web", phase="Running"), str(version))
+    assert store.by_index("label", ("app", "web")) == store.list()
+    assert store.list()[0].status.phase == "Running"
+    for version, name in enumerate(names, 51):
+        writer.remove(pod(name, version), str(version))
+        assert len(store.by_index("label", ("app", "web"))) == len(names) - (version - 50)
+
+
 OPERATIONS = st.lists(
     st.tuples(
-        st.sampled_from(["apply", "remove", "replace"]),
-        st.sampled_from("abc"),
-        st.dictionaries(st.sampled_from("xy"), st.sampled_from("12"), max_size=2),
-    )
+        st.sampled_from(["apply"] * 6 + ["remove", "remove", "replace"]),
+        st.sampled_from("abcdefghijkl"),
+        st.dictionaries(st.sampled_from("xy"), st.sampled_from("1112"), max_size=2),
+    ),
+    max_size=60,
 )
 
 
