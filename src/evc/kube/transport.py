@@ -93,7 +93,10 @@ class Transport:
 
     def call(self, request: Request) -> bytes:
         """Send and return the whole body of a 2xx answer; raises ApiError for all else."""
-        response = self.send(request, silence=self._timeout)
+        return self.read(self.send(request))
+
+    def read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        """Return the whole body, and the connection to the pool."""
         try:
             return response.data
         except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -101,11 +104,13 @@ class Transport:
         finally:
             response.release_conn()
 
-    def send(self, request: Request, *, silence: float) -> urllib3.BaseHTTPResponse:
+    def send(self, request: Request, *, silence: float | None = None) -> urllib3.BaseHTTPResponse:
         """Send, again where `retry` says so, and return a 2xx answer with its body unread.
 
-        ``silence`` is how many seconds without a byte make it Unreachable, now and later.
+        ``silence`` is how many seconds without a byte make it Unreachable, now and later;
+        by default this transport's timeout.
         """
+        silence = self._timeout if silence is None else silence
         headers, attempt = self._credentials.headers(), 0
         while True:
             attempt += 1
