@@ -102,8 +102,10 @@ def _create(world: World, note: Note | None) -> Plan:
     ready = world.evc.status.condition(READY)
     if ready is not None and ready.reason == Reason.PROVISIONING_FAILED.value:
         summary = Summary(Reason.PROVISIONING_FAILED, ready.message, stalled=True)
-    manifest = template.manifest(world.evc, intent)
-    return world.plan(world.status(summary, claim=intent), CreateClaim(manifest), note=note)
+    create = CreateClaim(template.manifest(world.evc, intent))
+    status = world.status(summary, claim=intent)
+    # The claim's own news come first, but for a dry run, which makes none.
+    return world.plan(status, create, note=note, requeue_after=_until_due(world))
 
 
 def _missing(world: World) -> Plan:
@@ -111,10 +113,14 @@ def _missing(world: World) -> Plan:
     text = f"PersistentVolumeClaim {name} does not exist: create it, or correct existingClaimName"
     status = world.status(Summary(Reason.CLAIM_NOT_FOUND, text, stalled=True), claim=None)
     note = Note("Warning", Reason.CLAIM_NOT_FOUND, "Adopt", text)
-    until = world.due
-    # Past its due time only hold keeps it: then nothing but a change helps (None, not 0).
-    again = (seconds_until(until, world.now) or None) if until is not None else None
-    return world.plan(status, note=note, requeue_after=again)
+    return world.plan(status, note=note, requeue_after=_until_due(world))
+
+
+def _until_due(world: World) -> float | None:
+    """Return the seconds left; past the due time only hold keeps it: None, not 0."""
+    if world.due is None:
+        return None
+    return seconds_until(world.due, world.now) or None
 
 
 def _conflict(world: World, claim: PersistentVolumeClaim) -> Plan:

@@ -104,6 +104,14 @@ PROVIDING = (
         status={"claim": asked},
     ),
     Case(
+        "A claim that is asked for and never comes, as in a dry run, expires all the same",
+        observed(evc()),
+        10,
+        Reason.PROVISIONING,
+        (CreateClaim,),
+        again=DAY - 10.0,
+    ),
+    Case(
         "An intent that was written before is carried out as it was written",
         observed(evc().claiming(uid=None, request="7")),
         1,
