@@ -83,11 +83,31 @@ class Apply:
             raise NotConfirmed("a destructive plan needs a live read")
         self._check_leadership()
         evc = observed.evc
-        deletes = any(isinstance(action, DeleteClaim) for action in plan.actions)
-        delay = self._limit.delay() if deletes else 0.0
+        volume = self._doomed(plan)
+        delay = self._limit.delay(volume) if volume else 0.0
         if delay and evc is not None:
             self(observed, delayed(World(observed, evc, self._now())))
             return delay
+        try:
+            self._carry_out(observed, plan)
+            if self._dry_run:
+                self._limit.deleted(volume)  # as it would have been
+        finally:
+            self._limit.give_back(volume)
+        return plan.requeue_after
+
+    def _doomed(self, plan: Plan) -> str:
+        """Return the uid of the volume's claim that the plan deletes, "" if it deletes none.
+
+        A dry run, which meets the same volume again and again, counts it when it says so.
+        """
+        if self._dry_run and plan.status is None:
+            return ""
+        deletes = (action for action in plan.actions if isinstance(action, DeleteClaim))
+        return next((action.claim.metadata.uid for action in deletes), "")
+
+    def _carry_out(self, observed: Observed, plan: Plan) -> None:
+        evc = observed.evc
         if plan.status is not None and evc is not None:
             evc = self._write_status(evc, plan.status)
         for action in plan.actions:
@@ -99,7 +119,6 @@ class Apply:
         if plan.status is not None or not self._dry_run:
             for note in plan.notes:
                 self._recorder.record(note, evc, observed.claim)
-        return plan.requeue_after
 
     def _check_leadership(self) -> None:
         """Raise if the lease may be another's by now: a paused leader that woke up."""
@@ -138,11 +157,7 @@ class Apply:
                 assert evc is not None  # only an existing object has a template
                 self._update(claim, manifest, evc)
             case DeleteClaim(claim):
-                try:
-                    self._delete(PVCS, claim)
-                except ApiError:
-                    self._limit.give_back()
-                    raise
+                self._delete_claim(claim)
             case ReleaseClaim(claim):
                 self._release(claim)
             case DeletePod(pod):
@@ -165,6 +180,16 @@ class Apply:
             raise
         self._writes.wrote_pvc(created)
         log.info("Created PersistentVolumeClaim", claim=created.metadata.name)
+
+    def _delete_claim(self, claim: PersistentVolumeClaim) -> None:
+        """Delete a volume, and count it unless the API server certainly did not (4xx)."""
+        try:
+            self._delete(PVCS, claim)
+        except ApiError as error:
+            if not 400 <= error.status < 500:
+                self._limit.deleted(claim.metadata.uid)
+            raise
+        self._limit.deleted(claim.metadata.uid)
 
     def _delete(self, resource: Any, thing: Any) -> None:
         """Delete exactly this object in exactly this version, or nothing (gate 4)."""

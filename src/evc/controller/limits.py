@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
 
 import structlog
@@ -24,6 +23,10 @@ class DeletionLimit:
     once.  When a minute's deletions would exceed ``max_percent`` of the claims there
     were at its beginning (and `BREAKER_FLOOR`), the breaker opens: nothing is deleted
     any more until somebody has looked and restarts the operator.
+
+    A volume takes one place however often its DELETE is repeated: from its admission on,
+    until it is given back or a minute has passed since the DELETE was answered.  So no
+    minute sees more deletions than that, not even after a pause in the middle of one.
     """
 
     def __init__(
@@ -40,31 +43,50 @@ class DeletionLimit:
         self._claims = claims
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._admitted: deque[tuple[float, int]] = deque()
+        self._reserved: dict[str, int] = {}
+        """Volumes that are being deleted, and how many claims there were."""
+        self._deleted: dict[str, tuple[float, int]] = {}
+        """Volumes deleted within the window, oldest first: when, and of how many claims."""
         self.open = False
 
-    def delay(self) -> float:
-        """Return 0 and count one deletion, or the seconds after which to ask again."""
+    def delay(self, volume: str) -> float:
+        """Return 0 and reserve a place for the volume, or the seconds after which to ask again.
+
+        Whoever got a place says `deleted` or `give_back`, or both in this order.
+        """
         with self._lock:
             now = self._monotonic()
-            while self._admitted and self._admitted[0][0] <= now - WINDOW:
-                self._admitted.popleft()
+            while self._deleted and next(iter(self._deleted.values()))[0] <= now - WINDOW:
+                del self._deleted[next(iter(self._deleted))]
+            taken = {*self._reserved, *self._deleted} - {volume}
             claims = self._claims()
-            if self._breaks(self._admitted[0][1] if self._admitted else claims):
+            if self._breaks(len(taken) + 1, self._claims_before(claims)):
                 return BREAKER_RECHECK
-            if self._per_minute and len(self._admitted) >= self._per_minute:
-                return max(0.1, self._admitted[0][0] + WINDOW - now)
-            self._admitted.append((now, claims))
+            if self._per_minute and len(taken) >= self._per_minute:
+                times = (time for time, _ in self._deleted.values())
+                return max(0.1, next(times, now + 1.0 - WINDOW) + WINDOW - now)
+            self._reserved[volume] = claims
             return 0.0
 
-    def give_back(self) -> None:
-        """Take back the last admission: its DELETE was refused."""
+    def deleted(self, volume: str) -> None:
+        """Count a volume that has a place: its DELETE was accepted, or may have been."""
         with self._lock:
-            if self._admitted:
-                self._admitted.pop()
+            claims = self._reserved.pop(volume, None)
+            if claims is not None:
+                self._deleted.pop(volume, None)  # the newest come last
+                self._deleted[volume] = self._monotonic(), claims
 
-    def _breaks(self, claims_before: int) -> bool:
-        count = len(self._admitted) + 1
+    def give_back(self, volume: str) -> None:
+        """Free the place of a volume whose DELETE was refused or never sent."""
+        with self._lock:
+            self._reserved.pop(volume, None)
+
+    def _claims_before(self, now: int) -> int:
+        """Return how many claims there were when the window began."""
+        before = [claims for _, claims in self._deleted.values()]
+        return next(iter([*before, *self._reserved.values()]), now)
+
+    def _breaks(self, count: int, claims_before: int) -> bool:
         share = 100 * count > self._max_percent * claims_before
         if self._max_percent and not self.open and count > BREAKER_FLOOR and share:
             self.open = True

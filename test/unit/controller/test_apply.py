@@ -353,9 +353,13 @@ def test_an_update_without_an_answer_is_tried_again() -> None:
 class TestLimit:
     """--max-deletions-per-minute and the breaker."""
 
+    def one_a_minute(self) -> DeletionLimit:
+        return DeletionLimit(per_minute=1, max_percent=0, claims=lambda: 1, monotonic=lambda: 5.0)
+
     def used_up(self) -> DeletionLimit:
-        limit = DeletionLimit(per_minute=1, max_percent=0, claims=lambda: 1, monotonic=lambda: 5.0)
-        assert limit.delay() == 0
+        limit = self.one_a_minute()
+        assert limit.delay("another") == 0
+        limit.deleted("another")
         return limit
 
     def test_a_deletion_that_is_not_admitted_yet_says_that_it_waits_and_comes_again(self) -> None:
@@ -374,19 +378,43 @@ class TestLimit:
         assert STATUS in client.asked
 
     def test_what_is_not_confirmed_takes_no_place(self) -> None:
-        limit = DeletionLimit(per_minute=1, max_percent=0, claims=lambda: 1, monotonic=lambda: 5.0)
+        limit = self.one_a_minute()
         with pytest.raises(NotConfirmed):
             apply(RecordingClient(), *over(live=False), limit=limit)
         with pytest.raises(NotLeading):
             apply(RecordingClient(), *over(), leads=lambda: False, limit=limit)
-        assert limit.delay() == 0
+        assert limit.delay("another") == 0
 
     def test_a_refused_delete_gives_its_place_back(self) -> None:
         """It deleted nothing; how often it is tried again is the backoff's affair."""
-        limit = DeletionLimit(per_minute=1, max_percent=0, claims=lambda: 1, monotonic=lambda: 5.0)
+        limit = self.one_a_minute()
         with pytest.raises(Conflict):
-            apply(RecordingClient().refuse(*DELETE, Conflict("version")), *over(), limit=limit)
-        assert limit.delay() == 0
+            apply(
+                RecordingClient().refuse(*DELETE, Conflict("version", status=409)),
+                *over(),
+                limit=limit,
+            )
+        assert limit.delay("another") == 0
+
+    def test_an_accepted_delete_takes_a_place(self) -> None:
+        limit = self.one_a_minute()
+        apply(RecordingClient(), *over(), limit=limit)
+        assert limit.delay("another") == 60
+
+    @pytest.mark.parametrize(
+        "error", [Unreachable("reset"), ApiError("timeout", status=504)], ids=["reset", "504"]
+    )
+    def test_a_delete_that_may_have_happened_takes_a_place(self, error: ApiError) -> None:
+        limit = self.one_a_minute()
+        with pytest.raises(ApiError):
+            apply(RecordingClient().refuse(*DELETE, error), *over(), limit=limit)
+        assert limit.delay("another") == 60
+
+    def test_a_delete_that_was_never_sent_takes_no_place(self) -> None:
+        limit = self.one_a_minute()
+        with pytest.raises(Unreachable):
+            apply(RecordingClient().refuse(*STATUS, Unreachable("reset")), *over(), limit=limit)
+        assert limit.delay("another") == 0
 
 
 class TestDryRun:
@@ -402,6 +430,16 @@ class TestDryRun:
         apply(client, seen, plan, dry_run=True)
         assert set(client.asked) <= {STATUS, EVENT}
         assert client.asked.count(EVENT) == len(plan.notes)
+
+    def test_a_volume_counts_when_its_deletion_is_told_and_not_at_every_look(self) -> None:
+        """Else looking at one volume often enough would open the breaker."""
+        limit = DeletionLimit(per_minute=1, max_percent=0, claims=lambda: 1, monotonic=lambda: 5.0)
+        seen, plan = over()
+        apply(RecordingClient(), seen, replace(plan, status=None), dry_run=True, limit=limit)
+        assert limit.delay("another") == 0
+        limit.give_back("another")
+        apply(RecordingClient(), seen, plan, dry_run=True, limit=limit)
+        assert limit.delay("another") == 60
 
     def test_what_the_plan_would_delete_is_limited_and_confirmed_all_the_same(self) -> None:
         with pytest.raises(NotConfirmed):
