@@ -23,7 +23,7 @@ from evc.policy import deadline, decide, obtain, plan, release, template, usage,
 from evc.policy.release import Step
 from evc.runtime import watcher
 from sim.client import SimClient
-from sim.life import Profile
+from sim.profile import Profile
 
 Switch = Callable[[], AbstractContextManager[Any]]
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from seeded_bugs.bugs import Bug
 from sim.choices import Seeded
-from sim.life import Life, draw
+from sim.life import Life
+from sim.profile import draw
 
 MOST = 3000
 """Lives per bug; the rarest needs a few hundred."""

@@ -8,7 +8,8 @@ import time
 from collections import Counter
 
 from sim.choices import Seeded
-from sim.life import draw, live
+from sim.life import live
+from sim.profile import draw
 
 
 def main() -> int:

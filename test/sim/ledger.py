@@ -17,6 +17,15 @@ SHARED_FOR = 2.0
 """Seconds for which claims may share one read of their namespace."""
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What an operator process was started with; 0 switches a limit off."""
+
+    per_minute: int = 0
+    percent: int = 0
+    dry_run: bool = False
+
+
 @dataclass
 class Visit:
     """What one reconcile has read live so far."""
@@ -61,6 +70,8 @@ class Ledger:
         """Uid -> revision of the creation."""
         self.known_used: set[str] = set()
         """Uids of EVCs whose status has said that they were used."""
+        self.limits: dict[str, Limits] = {}
+        """What each process was started with."""
         self.last_change = 0.0
         """When somebody else last changed anything that matters."""
         self.undated: list[Json] = []

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
 
 from sim.choices import Choices, Seeded
 from sim.cluster import GarbageCollector, Protection, Provisioner
-from sim.faults import REQUEST_FAULTS, STREAM_FAULTS, Faults
+from sim.faults import Faults
 from sim.hands import CHAOS
 from sim.history import Commit
 from sim.jobs import Jobs
@@ -22,8 +22,9 @@ from sim.ledger import OPERATOR
 from sim.node import Node
 from sim.observer import Observer
 from sim.operator import Process
-from sim.settled import busy, storms, unexplained, unsettled
-from sim.streams import Lag
+from sim.profile import Profile, draw
+from sim.rates import FLOOR
+from sim.settled import busy, stopped, storms, unexplained, unsettled
 from sim.trace import line
 from sim.users import Users
 from sim.workloads import Workloads
@@ -33,74 +34,6 @@ SETTLE = 500.0
 STILL = 300.0
 
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-
-
-@dataclass(frozen=True)
-class Profile:
-    """What kind of life this is; each draws only some of the troubles (swarm testing)."""
-
-    claims: int = 1
-    mischief: int = 0
-    operators: int = 1
-    faults: dict[str, float] = field(default_factory=dict)
-    lag: Lag = field(default_factory=lambda: Lag({}))
-    kills: int = 0
-    outages: int = 0
-    attachable: bool = True
-    careful: bool = True
-    unmount_lag: float = 3.0
-    unused: float | None = None
-    """How late the Unused condition is; None: a Kubernetes that does not have it."""
-    skew: float = 0.0
-    """Seconds by which the operator's wall clock is wrong, from some moment on."""
-    patient: bool = False
-    """Claims never expire, so that time lost to faults changes nothing."""
-
-    @property
-    def calm(self) -> bool:
-        """Whether nothing but restarts disturbs the operator."""
-        return not (self.faults or self.outages or self.skew) and self.operators == 1
-
-    def without_faults(self) -> Profile:
-        """The same users with nothing in the operator's way."""
-        return replace(self, operators=1, faults={}, lag=Lag({}), kills=0, outages=0, skew=0.0)
-
-
-def draw(choices: Choices) -> Profile:
-    """Draw a profile."""
-
-    def one(*options: object) -> object:
-        return choices.among("profile", options)
-
-    faults = {}
-    if choices.chance("profile", 0.7):
-        for fault in (*REQUEST_FAULTS, *STREAM_FAULTS, "pause"):
-            if choices.chance("profile", 0.3):
-                faults[fault] = choices.among("profile", (0.01, 0.03, 0.1))
-    lags = (0.05, 0.05, 0.5, 5.0, 30.0)
-    kinds = ("ephemeralvolumeclaims", "persistentvolumeclaims", "pods", "jobs")
-    lag = Lag({kind: choices.among("profile", lags) for kind in kinds} if faults else {})
-    lag.streaming = bool(one(True, False))
-    attachable = bool(one(True, False))
-    skew = choices.among("profile", (0.0, 0.0, 0.0, 0.0, -3.0, 2.0))
-    return Profile(
-        claims=choices.among("profile", (1, 2)),
-        mischief=choices.among("profile", (0, 1, 2, 3)),
-        operators=choices.among("profile", (1, 1, 1, 1, 2)),
-        faults=faults,
-        lag=lag,
-        kills=choices.among("profile", (0, 0, 1, 2)),
-        outages=choices.among("profile", (0, 0, 1)) if faults else 0,
-        attachable=attachable,
-        careful=bool(one(True, False)),
-        # Of a file share nothing says when it was unmounted but the settle time, of which a
-        # clock that is ahead takes its part.
-        unmount_lag=choices.among(
-            "profile", (3.0, 30.0) if attachable else (3.0, 3.0 if skew > 0 else 8.0)
-        ),
-        unused=choices.among("profile", (None, 0.5, 0.5, 5.0)),
-        skew=skew,
-    )
 
 
 @dataclass
@@ -135,11 +68,13 @@ class Life:
         self.observer = Observer(self.world, self.node)
         self.processes: list[Process] = []
         self._born = 0
+        self._limits = profile.limits
 
     def run(self) -> Verdict:
         """Live it from beginning to end."""
         users = Users(self.world, self.profile.patient)
         users.plan(self.profile.claims, self.profile.mischief)
+        users.plan_herd(self.profile.herd)
         for _ in range(self.profile.operators):
             self.start()
         self._troubles()
@@ -156,42 +91,71 @@ class Life:
             # everything must come right.
             for process in self.processes[:]:
                 process.die("after lies")
+        self._rest(settle, still)
+        ledger = self.observer.ledger
+        found = list(unsettled(self.world.server, ledger, self.world.now))
+        found += self._restart(still) if not found else []
+        found += storms(ledger.requests)
+        if self.profile.calm:
+            found += [text for late, text in ledger.lateness if late > self._patience]
+            if not self.profile.kills:
+                found += unexplained(self.world.server, ledger)
+        return Verdict(
+            ledger.violations + found,
+            self.faults.counts,
+            len(ledger.requests),
+            sum(len(claims) for claims in ledger.created.values()),
+            len(ledger.deleted),
+        )
+
+    def _rest(self, settle: float, still: float) -> None:
+        """Let everything settle; a dry run must come to rest, too, before it is ended."""
         self.world.timeline.run_for(settle)
-        found = list(unsettled(self.world.server, self.observer.ledger, self.world.now))
+        ledger = self.observer.ledger
+        if self._limits.dry_run:
+            for sentence in self._restart(still):
+                ledger.violated("dry run", sentence)
+            self._limits = self.profile.limits
+            self._restart(settle)
+        if self.profile.limits.percent:
+            for sentence in stopped(self.world.server, ledger):
+                ledger.violated("S8", sentence)
+            # Somebody has looked, and restarts the operator, as often as it takes.
+            for _ in range(self.profile.herd // FLOOR + 1):
+                self._restart(still)
+
+    def _restart(self, still: float) -> list[str]:
+        """Restart every process, and tell what the operator writes from then on."""
         self.world.say("-- settled: restart --")
         for process in self.processes[:]:
             process.die("restart")
         revision = self.world.server.revision
         self.world.timeline.run_for(still)
-        if not found:
-            found += busy(self.world.server, revision)
-        found += storms(self.observer.ledger.requests)
-        if self.profile.calm:
-            found += [text for late, text in self.observer.ledger.lateness if late > 6.0]
-            if not self.profile.kills:
-                found += unexplained(self.world.server, self.observer.ledger)
-        return Verdict(
-            self.observer.ledger.violations + found,
-            self.faults.counts,
-            len(self.observer.ledger.requests),
-            sum(len(claims) for claims in self.observer.ledger.created.values()),
-            len(self.observer.ledger.deleted),
-        )
+        return list(busy(self.world.server, revision))
+
+    @property
+    def _patience(self) -> float:
+        """Seconds a deletion may come late in a calm life."""
+        rate, herd = self.profile.limits.per_minute, self.profile.herd
+        # One worker after the other: a herd stands in a queue.
+        return 6.0 + (60.0 * self.profile.claims / rate if rate else 2.0 * herd)
 
     def start(self) -> None:
         """Start an operator process."""
         self._born += 1
+        name = f"{OPERATOR}-{self._born}"
+        self.observer.started(name, self._limits)
         process = Process(
             self.world,
             self.faults,
-            f"{OPERATOR}-{self._born}",
+            name,
             self.profile.lag,
             elects=self.profile.operators > 1,
+            limits=self._limits,
             observer=self.observer,
             died=self._died,
         )
         self.processes.append(process)
-        self.observer.started()
         process.start()
 
     def _died(self, process: Process) -> None:
@@ -205,6 +169,8 @@ class Life:
             self.world.timeline.after(self.choices.seconds("kill", 1.0, CHAOS), self._kill)
         if self.profile.skew:
             self.world.timeline.after(self.choices.seconds("skew", 0.0, CHAOS), self._jump)
+        if self.profile.dry_from is not None:
+            self.world.timeline.after(self.profile.dry_from, self._run_dry)
         for _ in range(self.profile.outages):
             begin = self.choices.seconds("outage", 1.0, CHAOS)
             denied = self.choices.among("outage", ("", "list", "get", "delete", "create", "status"))
@@ -216,6 +182,12 @@ class Life:
         if self.processes and self.faults.on:
             self.faults.counts["kill"] = self.faults.counts.get("kill", 0) + 1
             self.processes[0].die("killed")
+
+    def _run_dry(self) -> None:
+        self.world.say("-- from now on with --dry-run --")
+        self._limits = replace(self._limits, dry_run=True)
+        for process in self.processes[:]:
+            process.die("restart")
 
     def _jump(self) -> None:
         self.world.say(f"the operator's clock is {self.profile.skew} s ahead from now on")

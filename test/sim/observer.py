@@ -2,7 +2,7 @@
 
 It never asks the operator anything and shares no code with its decisions.  It listens and
 hands each write to whoever judges its kind: `sim.deletions`, `sim.writes`,
-`sim.letting_go`.  To add an invariant: a method there that calls `_violated`.
+`sim.letting_go`, `sim.rates`.  To add an invariant: a method there that calls `_violated`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from sim.facts import pod_of
 from sim.faults import READS
 from sim.history import Commit, Request, uid
 from sim.kinds import EVCS, EVENTS, JOBS, LEASES, PODS, PVCS, PVS, REPLICASETS, WORKFLOWS
-from sim.ledger import OPERATOR, Ledger, Visit
+from sim.ledger import OPERATOR, Ledger, Limits, Visit
 from sim.letting_go import LettingGo
 from sim.node import Node
+from sim.rates import Rates
 from sim.world import World
 from sim.writes import Writes
 
@@ -28,6 +29,7 @@ class Observer:
         self._deletions = Deletions(self.ledger)
         self._writes = Writes(self.ledger)
         self._letting_go = LettingGo(self.ledger)
+        self._rates = Rates(self.ledger)
         world.server.listeners.append(self.committed)
 
     def requested(self, request: Request) -> None:
@@ -67,8 +69,9 @@ class Observer:
         """Hear which reconcile the next write of a process belongs to."""
         self.ledger.current[actor] = visit
 
-    def started(self) -> None:
+    def started(self, actor: str, limits: Limits) -> None:
         """An operator process came up."""
+        self.ledger.limits[actor] = limits
         self.ledger.last_change = self._world.now
 
     def committed(self, commit: Commit) -> None:
@@ -100,6 +103,7 @@ class Observer:
                 self._writes.creation(commit)
             case _ if commit.name.plural == PVCS and commit.marks_deletion:
                 self._deletions.judge(commit)
+                self._rates.judge(commit)
             case _ if commit.name.plural == PVCS:
                 self._writes.change(commit)
                 self._letting_go.judge(commit)

@@ -24,6 +24,7 @@ from evc.runtime.queue import RateLimitingQueue
 from evc.serving.observers import Observing
 from sim.client import Crashed, SimClient
 from sim.faults import Faults
+from sim.ledger import Limits
 from sim.observer import Observer
 from sim.streams import Lag, Stream
 from sim.timeline import WallClock
@@ -32,8 +33,6 @@ from sim.world import World
 RESOURCES = {r.plural: r for r in vars(resources).values() if isinstance(r, Resource)}
 RETRY = 2.0
 """Seconds between attempts at the lease."""
-MOST_DELETIONS = 100
-"""Per minute: the limit is there, and far off."""
 
 
 class Bugs(Observing):
@@ -66,6 +65,7 @@ class Process:
         lag: Lag,
         *,
         elects: bool,
+        limits: Limits,
         observer: Observer,
         died: Callable[[Process], None],
     ) -> None:
@@ -80,9 +80,16 @@ class Process:
         self._observer = observer
         self._armed: float | None = None
         client = SimClient(world, self, faults, observer)
-        self._build(client, lag, elects, observer.bug)
+        self._build(client, lag, elects, limits, observer.bug)
 
-    def _build(self, client: Any, lag: Lag, elects: bool, report: Callable[[str], None]) -> None:
+    def _build(
+        self,
+        client: Any,
+        lag: Lag,
+        elects: bool,
+        limits: Limits,
+        report: Callable[[str], None],
+    ) -> None:
         """Wire the product's parts as `evc.app.build` does."""
         world, random = self._world, Random(0)
         clock = WallClock(world.timeline, lambda: world.skew)
@@ -95,8 +102,8 @@ class Process:
         self.elector = Elector("evc", lock, Timing(), clock=clock, observer=observer, random=random)
         may_write = self.elector.is_leader if elects else lambda: True
         limit = DeletionLimit(
-            per_minute=MOST_DELETIONS,
-            max_percent=0,
+            per_minute=limits.per_minute,
+            max_percent=limits.percent,
             claims=lambda: len(self.scope.caches.claims),
             monotonic=clock.monotonic,
         )
@@ -108,7 +115,7 @@ class Process:
             self.name,
             may_write,
             limit,
-            dry_run=False,
+            dry_run=limits.dry_run,
         )
         self._elects = elects
         self.controller = Controller(

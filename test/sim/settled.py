@@ -11,6 +11,7 @@ from sim.jobs import unfinished
 from sim.kinds import EVCS, EVENTS, JOBS, LEASES, PODS, PVCS, REPLICASETS, WORKFLOWS
 from sim.ledger import OPERATOR, Ledger
 from sim.node import terminal
+from sim.rates import most
 from sim.server import Server
 from sim.timeline import seconds
 from sim.workloads import going_on
@@ -177,6 +178,25 @@ def busy(server: Server, since: int) -> Iterator[str]:
         ours = commit.actor.startswith(OPERATOR) and commit.name.plural != LEASES
         if ours and commit.revision > since:
             yield f"L1: settled, and yet {commit.actor} did {commit.verb} {commit.name}"
+
+
+def stopped(server: Server, ledger: Ledger) -> Iterator[str]:
+    """Yield what is wrong with a herd at rest: the breaker stops, says so, and not too early."""
+    present = {uid(claim) for claim in server.items(PVCS)}
+    waiting = [evc for evc in server.items(EVCS) if evc["status"]["claim"]["uid"] in present]
+    for evc in waiting:
+        if "deletions are limited" not in condition(evc, "Ready").get("message", ""):
+            yield f"{meta(evc)['name']} is due, and status does not say that deletions are limited"
+    actor, limits = [*ledger.limits.items()][-1]
+    bound = most(limits.percent, len(server.items(EVCS)))
+    sent = sum(
+        commit.actor == actor and commit.marks_deletion and commit.name.plural == PVCS
+        for commit in server.history
+    )
+    # The breaker also counts what is under way, and may be refused after all.
+    refused = sum(r.actor == actor and r.verb == "delete" and r.failed for r in ledger.requests)
+    if waiting and sent + refused < bound:
+        yield f"{len(waiting)} of a herd wait, and {actor} deleted only {sent} of {bound}"
 
 
 def storms(requests: list[Request]) -> Iterator[str]:

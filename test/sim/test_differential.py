@@ -14,7 +14,8 @@ from sim.choices import Seeded
 from sim.history import Name
 from sim.kinds import EVCS, PVCS
 from sim.ledger import OPERATOR
-from sim.life import Life, Profile, draw
+from sim.life import Life
+from sim.profile import Profile, draw
 
 SEEDS = int(os.environ.get("SIM_PAIRS", "100"))
 

@@ -24,9 +24,19 @@ class Users(Work, Mischief):
         """Draw the stories of so many claims."""
         spaces = self.one((("lab", "lab"), ("lab", "other")))
         for index in range(claims):
-            name = "ab"[index % 2] if spaces[0] == spaces[1] else "a"
+            apart = spaces[0] != spaces[1]
+            name = "abcdef"[index - index % 2 if apart else index]
             self._story(mischief, spaces[index % 2], name)
         self.world.timeline.after(CHAOS, self._go_home)
+
+    def plan_herd(self, claims: int) -> None:
+        """Many claims whose work ends within a few seconds."""
+        for index in range(claims):
+            name, start = f"h{index:02}", self.when(0.0, 5.0)
+            spec = {"expirySeconds": LONG, "ttlSecondsAfterFinished": LONG}
+            self.at(start, "creates", EVCS, "lab", manifests.claim(name, **spec))
+            runs = self.user("lab", name, f"{name}-0", {"sim/seconds": "5"})
+            self.at(start + 1.0, "runs", PODS, "lab", runs)
 
     def _story(self, mischief: int, namespace: str, name: str) -> None:
         start = self.when(0.0, 20.0)

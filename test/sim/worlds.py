@@ -22,7 +22,8 @@ from sim.facts import HOLD
 from sim.hands import ACTOR, MERGE, pod
 from sim.history import Json
 from sim.kinds import EVCS, PODS
-from sim.life import Life, Profile
+from sim.life import Life
+from sim.profile import Profile
 from sim.streams import Lag
 from sim.world import World
 
