@@ -101,6 +101,16 @@ class World:
         return elsewhere or bool(self.usage.owners)
 
     @property
+    def _met_owner(self) -> bool:
+        """Whether an owner of an unknown kind shows up that status does not know.
+
+        It is asked at once, not only when the work seems over: it may be gone by then, and
+        its own owner, which nothing but it points to, be about to make another.
+        """
+        known = self.evc.status.owners
+        return not self.observed.live and any(owner not in known for owner in self.usage.owners)
+
+    @property
     def vanished(self) -> bool:
         """Whether the very claim that status knows is no longer there."""
         known, claim = self.evc.status.claim, self.observed.claim
@@ -155,7 +165,7 @@ class World:
         news = ready is None or ready.reason != self.reason
         # The DELETE may be sent and the cache not know it yet: only a live read may take
         # back what was decided.
-        irreversible = irreversible or (self.decided and news)
+        irreversible = irreversible or (self.decided and news) or self._met_owner
         return Plan(
             status=None if status == self.evc.status else status,
             actions=actions,

@@ -529,8 +529,16 @@ OWNERS = (
         confirms=True,
     ),
     Case(
-        "but not while a pod does",
+        "and when it first shows up: only while it is there does it say who owns it",
         observed(done, volume(), step.running(since=2)),
+        110,
+        Reason.IN_USE,
+        confirms=True,
+        status={"owners": (unknown,)},
+    ),
+    Case(
+        "but one that is known is not asked while a pod holds",
+        observed(done.remembering(unknown), volume(), step.running(since=2)),
         110,
         Reason.IN_USE,
         confirms=False,
