@@ -7,21 +7,26 @@ from functools import partial
 from sim.history import Commit, Json, condition, deleting, meta, uid
 from sim.kinds import (
     ATTACHMENTS,
+    CRONJOBS,
     EVCS,
+    FOREIGN,
     JOBS,
+    JOBSETS,
     PODS,
     PROTECTION,
     PVCS,
     PVS,
     REPLICASETS,
-    WORKFLOWS,
+    WORKLOADS,
     Kind,
 )
 from sim.world import Controller, World
 
 MERGE = "application/merge-patch+json"
-OWNERS = (EVCS, JOBS, REPLICASETS, WORKFLOWS)
+OWNERS = (EVCS, JOBS, CRONJOBS, *WORKLOADS, *FOREIGN)
 """What has dependents in these worlds."""
+DEPENDENTS = (PVCS, PODS, JOBS, REPLICASETS, JOBSETS)
+GARBAGE = {*OWNERS, *DEPENDENTS}
 
 
 def claim_names(pod: Json) -> list[str]:
@@ -181,7 +186,7 @@ class GarbageCollector(Controller):
 
     def committed(self, commit: Commit) -> None:
         name, last = commit.name, commit.last
-        if name.plural not in (*OWNERS, PVCS, PODS):
+        if name.plural not in GARBAGE:
             return
         owners = meta(last).get("ownerReferences")
         known = meta(commit.before).get("ownerReferences") if commit.before else None
@@ -197,7 +202,7 @@ class GarbageCollector(Controller):
     def _dependents(self, namespace: str, owner: str) -> list[Json]:
         return [
             item
-            for plural in (PVCS, PODS)
+            for plural in DEPENDENTS
             for item in self.server.items(plural, namespace)
             if any(o["uid"] == owner for o in meta(item).get("ownerReferences", ()))
         ]

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from sim.cluster import claim_names
-from sim.facts import HOLD, OWNER_UID, born, designated, job_end, rule_of, start
+from sim.facts import (
+    HOLD,
+    OWNER_UID,
+    born,
+    designated,
+    job_end,
+    offered_to,
+    rule_of,
+    start,
+    template_of,
+)
+from sim.foreign import goes_on
 from sim.history import Commit, Json, condition, marks_of, meta, uid
 from sim.jobs import unfinished
-from sim.kinds import EVCS, JOBS, PODS, PVCS, REPLICASETS, WORKFLOWS
+from sim.kinds import EVCS, FOREIGN, JOBS, PODS, PVCS, WORKLOADS
 from sim.ledger import Judge, Visit
 from sim.node import finish, started, terminal
 from sim.timeline import seconds
-from sim.workloads import going_on
+from sim.workloads import wants_pods
 
 
 class Deletions(Judge):
@@ -42,6 +53,8 @@ class Deletions(Judge):
             known = evc.get("status", {}).get("claim", {}).get("uid")
             made = uid(claim) in self._ledger.created.get(uid(evc), ())
             made = made or (uid(claim) in self._ledger.ambiguous and known == uid(claim))
+            if known == uid(claim) and offered_to(evc, claim):
+                made = True  # it bore our marks already, forged: taking it over was no write
             if made or self._ledger.adopted.get(uid(claim)) == uid(evc):
                 return evc
         return None
@@ -58,7 +71,7 @@ class Deletions(Judge):
             self._violated("S4", f"{commit.name} deleted though a live read failed")
         if not visit.led:
             self._violated("lease", f"{commit.name} deleted by {commit.actor}, which does not lead")
-        missing = {EVCS, PVCS, PODS, JOBS, REPLICASETS} - set(visit.seen)
+        missing = {EVCS, PVCS, PODS, JOBS, *WORKLOADS} - set(visit.seen)
         if missing:
             self._violated("S4", f"{commit.name} deleted without a live read of {missing}")
 
@@ -75,23 +88,44 @@ class Deletions(Judge):
     def _owners_over(self, commit: Commit, evc: Json, visit: Visit) -> None:
         """No maker of designated pods goes on, of a known kind or not."""
         namespace, name = commit.name.namespace, commit.name.name
-        makers = set()
+        for plural in WORKLOADS:
+            then = self._server.items_at(plural, visit.seen.get(plural, 0))
+            wanted = {uid(item) for item in then if wants_pods(item)}
+            for item in self._server.items(plural, namespace):
+                template = template_of(item)
+                ours = name in claim_names(template) or designated(evc, template)
+                if ours and uid(item) in wanted and wants_pods(item):
+                    self._violated("S1", f"{commit.name} deleted under {_title(item)}")
+        present = {uid(m): m for p in FOREIGN for m in self._server.items(p, namespace)}
+        for maker in self._makers(commit, evc, visit):
+            # Whoever sees one of its pods can know of it, whether he asked it or not.
+            known = maker in present and self._ledger.born[maker] <= visit.seen.get(PODS, 0)
+            if known and goes_on(present[maker]):
+                self._violated("S1", f"{commit.name} deleted under {_title(present[maker])}")
+
+    def _makers(self, commit: Commit, evc: Json, visit: Visit) -> set[str]:
+        """Uids of all whose work the operator can know this to be: the makers of pods and Jobs
+        that are there, and those it has noted; and the makers of all these.
+        """
+        namespace, name = commit.name.namespace, commit.name.name
+        near, makers = [], set[str]()
         for pod in self._ledger.visible(PODS, namespace, visit):
             if designated(evc, pod) and (start(pod) or self._world.now) >= born(evc):
-                makers |= {owner["uid"] for owner in meta(pod).get("ownerReferences", ())}
-        makers |= {owner["uid"] for owner in evc["status"].get("owners", ())}
-        for workflow in self._server.items(WORKFLOWS, namespace):
-            # Whoever sees one of its pods can know of it, whether he asked it or not.
-            known = self._ledger.born[uid(workflow)] <= visit.seen.get(PODS, 0)
-            if known and uid(workflow) in makers and going_on(workflow):
-                self._violated("S1", f"{commit.name} deleted under {meta(workflow)['name']}")
-        then = self._server.items_at(REPLICASETS, visit.seen.get(REPLICASETS, 0))
-        wanted = {uid(item) for item in then if going_on(item)}
-        for item in self._server.items(REPLICASETS, namespace):
-            template = item["spec"]["template"]
-            ours = name in claim_names(template) or designated(evc, template)
-            if ours and uid(item) in wanted and going_on(item):
-                self._violated("S1", f"{commit.name} deleted under {meta(item)['name']}")
+                near += [owner["uid"] for owner in meta(pod).get("ownerReferences", ())]
+        for job in self._ledger.visible(JOBS, namespace, visit):
+            template, end = job["spec"]["template"], job_end(job)
+            ours = uid(job) in near or designated(evc, template) or name in claim_names(template)
+            if ours and (end is None or end >= born(evc)):
+                near += [owner["uid"] for owner in meta(job).get("ownerReferences", ())]
+        near += [owner["uid"] for owner in evc["status"].get("owners", ())]
+        while near:
+            maker = near.pop()
+            makers.add(maker)
+            known = self._ledger.makers.get(maker)
+            # A Job that is gone says nothing more of who made it, to those who never saw it.
+            if known is not None and known["kind"] != "Job":
+                near += [owner["uid"] for owner in meta(known).get("ownerReferences", ())]
+        return makers
 
     def _not_retained(self, commit: Commit, evc: Json) -> None:
         outcome = evc["status"].get("outcome", "none")
@@ -159,3 +193,7 @@ class Deletions(Judge):
                 ran = job["status"].get("succeeded") or job["status"].get("failed")
                 used = used or bool(end >= made and ran and name in claim_names(template))
         return ends if used or evc["status"].get("firstUsedTime") else []
+
+
+def _title(item: Json) -> str:
+    return f"{item['kind']} {meta(item)['name']}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.history import Json, condition, meta
+from sim.history import Json, condition, marks_of, meta
 from sim.timeline import seconds
 
 HOLD = "evc.dev/hold"
@@ -17,6 +17,12 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 def claim_name(evc: Json) -> str:
     """Name of the claim it makes or takes over."""
     return str(evc["spec"].get("existingClaimName") or meta(evc)["name"])
+
+
+def offered_to(evc: Json, claim: Json) -> bool:
+    """Whether the claim's owner gives it to this object, which wants it."""
+    wanted = evc["spec"].get("existingClaimName") == meta(claim)["name"]
+    return bool(wanted and marks_of(claim).get(ADOPT_BY) == meta(evc)["name"])
 
 
 def designated(evc: Json, pod: Json) -> bool:
@@ -60,8 +66,16 @@ def job_end(job: Json) -> float | None:
     return None
 
 
+def template_of(item: Json) -> Json:
+    """What the pods look like that a maker makes, of whatever depth."""
+    spec: Json = item["spec"]
+    spec = spec.get("jobSet", spec)
+    spec = spec.get("jobTemplate", {"spec": spec})["spec"]
+    found: Json = spec["template"]
+    return found
+
+
 def pod_of(item: Json) -> Json:
-    """The pod itself, or what the pods of a workload look like, in its namespace."""
-    pod: Json = item["spec"].get("template", item)
-    made: Json = pod | {"metadata": meta(pod) | {"namespace": meta(item)["namespace"]}}
-    return made
+    """The pod itself, or what the pods of a maker look like, in its namespace."""
+    pod = item if item["kind"] == "Pod" else template_of(item)
+    return pod | {"metadata": meta(pod) | {"namespace": meta(item)["namespace"]}}

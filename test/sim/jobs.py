@@ -1,4 +1,4 @@
-"""A Job controller: makes pods, retries with backoff, suspends, finishes, and goes by its ttl.
+"""The Job controller (pods, retries, suspension, ttl), and the CronJob controller above it.
 
 ``sim/fail-first`` on the pod template: so many of the first pods fail.
 """
@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from sim.history import Commit, Json, condition, deleting, marks_of, meta, uid
-from sim.kinds import JOBS, PODS
+from sim.kinds import CRONJOBS, JOBS, PODS
+from sim.makers import Makers
 from sim.node import terminal
 from sim.world import Controller, World
 
@@ -23,6 +24,8 @@ class Jobs(Controller):
         """Job uid -> pod uid -> phase: what the job-tracking finalizer makes certain."""
         self._made: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
+        self._tries: dict[tuple[str, str], int] = {}
+        """Pods made for Jobs of that name: what fails first succeeds when it is made again."""
 
     def committed(self, commit: Commit) -> None:
         name, last = commit.name, commit.last
@@ -86,7 +89,9 @@ class Jobs(Controller):
         template = job["spec"]["template"]
         labels = dict(template["metadata"].get("labels", {}))
         marks = dict(template["metadata"].get("annotations", {}))
-        if made < int(marks.get("sim/fail-first", 0)):
+        tries = self._tries.get((namespace, name), 0)
+        self._tries[namespace, name] = tries + 1
+        if tries < int(marks.get("sim/fail-first", 0)):
             marks["sim/exit"] = "1"
         owner = {
             "apiVersion": "batch/v1",
@@ -129,6 +134,28 @@ class Jobs(Controller):
         where = meta(job)["namespace"], meta(job)["name"]
         options = {"preconditions": {"uid": uid(job)}}
         self.server.delete(self.actor, JOBS, *where, options)
+
+
+class CronJobs(Makers):
+    """Every ``spec.every`` seconds a Job, unless suspended; of the finished ones it keeps one."""
+
+    actor = "cronjob-controller"
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.sync = {CRONJOBS: self._wait}
+
+    def _wait(self, maker: Json) -> None:
+        if not self.is_pending(maker):
+            self.afterwards(maker, maker["spec"]["every"], self._tick)
+
+    def _tick(self, maker: Json) -> None:
+        self._wait(maker)
+        finished = [job for job in self.those_of(maker, JOBS) if not unfinished(job)]
+        for job in finished[:-1]:
+            self.remove(job)
+        if not maker["spec"]["suspend"]:
+            self.make_job(maker, self.next_name(maker))
 
 
 def unfinished(job: Json) -> bool:

@@ -18,7 +18,20 @@ LEASES = "leases"
 EVENTS = "events"
 EVCS = "ephemeralvolumeclaims"
 REPLICASETS = "replicasets"
+CONTROLLERS = "replicationcontrollers"
+DEPLOYMENTS = "deployments"
+STATEFULSETS = "statefulsets"
+DAEMONSETS = "daemonsets"
+WORKLOADS = (DEPLOYMENTS, REPLICASETS, STATEFULSETS, DAEMONSETS, CONTROLLERS)
+"""Kubernetes' own makers of pods besides Jobs."""
+CRONJOBS = "cronjobs"
 WORKFLOWS = "workflows"
+JOBSETS = "jobsets"
+TRAINJOBS = "trainjobs"
+FOREIGN = (WORKFLOWS, JOBSETS, TRAINJOBS)
+"""Makers of kinds that the operator has no type for."""
+MAKERS = frozenset({*WORKLOADS, *FOREIGN, CRONJOBS})
+"""Makers of pods that the operator does not watch."""
 PROTECTION = "kubernetes.io/pvc-protection"
 
 DEFAULTS: dict[str, Any] = {
@@ -58,7 +71,7 @@ class Kind:
             return item | {"status": {"phase": "Pending"}}
         if self.plural == PODS:
             return item | {"status": {"phase": "Pending"}}
-        if self.plural in (REPLICASETS, WORKFLOWS):
+        if self.plural in (*WORKLOADS, *FOREIGN, CRONJOBS):
             return item | {"status": {}}
         if self.plural == JOBS:
             spec = {"suspend": False, "backoffLimit": 6} | item["spec"]
@@ -124,7 +137,14 @@ KINDS = {
         Kind(PODS, "Pod", "v1", has_generation=True),
         Kind(JOBS, "Job", "batch/v1", has_generation=True),
         Kind(REPLICASETS, "ReplicaSet", "apps/v1", has_generation=True),
+        Kind(CONTROLLERS, "ReplicationController", "v1", has_generation=True),
+        Kind(DEPLOYMENTS, "Deployment", "apps/v1", has_generation=True),
+        Kind(STATEFULSETS, "StatefulSet", "apps/v1", has_generation=True),
+        Kind(DAEMONSETS, "DaemonSet", "apps/v1", has_generation=True),
+        Kind(CRONJOBS, "CronJob", "batch/v1", has_generation=True),
         Kind(WORKFLOWS, "Workflow", "argoproj.io/v1alpha1", has_generation=True),
+        Kind(JOBSETS, "JobSet", "jobset.x-k8s.io/v1alpha2", has_generation=True),
+        Kind(TRAINJOBS, "TrainJob", "trainer.kubeflow.org/v1alpha1", has_generation=True),
         Kind(NODES, "Node", "v1", namespaced=False),
         Kind(ATTACHMENTS, "VolumeAttachment", "storage.k8s.io/v1", namespaced=False),
         Kind(LEASES, "Lease", "coordination.k8s.io/v1", has_status=False),

@@ -68,6 +68,8 @@ class Ledger:
         """Which reconcile a process is at."""
         self.born: dict[str, int] = {}
         """Uid -> revision of the creation."""
+        self.makers: dict[str, Json] = {}
+        """Uid -> last state of what ever made pods or makers of pods."""
         self.known_used: set[str] = set()
         """Uids of EVCs whose status has said that they were used."""
         self.limits: dict[str, Limits] = {}

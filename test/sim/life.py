@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,9 +16,10 @@ import structlog
 from sim.choices import Choices, Seeded
 from sim.cluster import GarbageCollector, Protection, Provisioner
 from sim.faults import Faults
+from sim.foreign import Foreign
 from sim.hands import CHAOS
 from sim.history import Commit
-from sim.jobs import Jobs
+from sim.jobs import CronJobs, Jobs
 from sim.ledger import OPERATOR
 from sim.node import Node
 from sim.observer import Observer
@@ -33,6 +35,8 @@ from sim.world import World
 SETTLE = 500.0
 STILL = 300.0
 
+# A life is one large cycle of objects and short: collecting often finds nothing.
+gc.set_threshold(100_000, 20, 20)
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
@@ -63,6 +67,8 @@ class Life:
         Provisioner(self.world, attachable=profile.attachable, careful=profile.careful)
         Protection(self.world, profile.unused)
         Workloads(self.world)
+        Foreign(self.world)
+        CronJobs(self.world)
         GarbageCollector(self.world)
         Jobs(self.world)
         self.observer = Observer(self.world, self.node)

@@ -11,7 +11,7 @@ from sim.deletions import Deletions
 from sim.facts import pod_of
 from sim.faults import READS
 from sim.history import Commit, Request, uid
-from sim.kinds import EVCS, EVENTS, JOBS, LEASES, PODS, PVCS, PVS, REPLICASETS, WORKFLOWS
+from sim.kinds import EVCS, EVENTS, JOBS, LEASES, MAKERS, PODS, PVCS, PVS
 from sim.ledger import OPERATOR, Ledger, Limits, Visit
 from sim.letting_go import LettingGo
 from sim.node import Node
@@ -89,8 +89,10 @@ class Observer:
             self.ledger.last_change = commit.time
         gone = plural in (PODS, JOBS) and commit.after is None
         # Nobody watches the others: their ends are noticed late.
-        if gone or plural in (REPLICASETS, WORKFLOWS):
+        if gone or plural in MAKERS:
             self.ledger.undated.append(pod_of(commit.last))
+        if plural == JOBS or plural in MAKERS:
+            self.ledger.makers[uid(commit.last)] = commit.last
         if plural == PVS and commit.after is None:
             self._letting_go.mounted(commit)
         if plural == PVCS and commit.before is None:

@@ -146,6 +146,8 @@ class Process:
         if self.alive:
             self._world.say(f"{self.name}: dies ({why})")
             self.alive = False
+            for stream in self.streams:
+                stream.stop()
             self._died(self)
 
     @property

@@ -40,6 +40,8 @@ class Server:
         self.revision = 1
         self.history: builtins.list[Commit] = []
         self.listeners: builtins.list[Callable[[Commit], None]] = []
+        self.watching: defaultdict[str, builtins.list[Callable[[], None]]] = defaultdict(list)
+        """Streams to wake when there is something new of their type."""
         self.admission: builtins.list[Admission] = []
         self._timeline = timeline
         self._objects: dict[Name, Json] = {}
@@ -254,6 +256,8 @@ class Server:
         self._events[name.plural].append(commit)
         for listener in self.listeners:
             listener(commit)
+        for wake in self.watching[name.plural]:
+            wake()
         return commit.last
 
     @staticmethod

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sim.cluster import claim_names
-from sim.facts import ADOPT_BY, HOLD, OWNER_UID, claim_name, designated
+from sim.facts import ADOPT_BY, HOLD, OWNER_UID, claim_name, designated, template_of
+from sim.foreign import goes_on
 from sim.history import Json, Request, condition, deleting, marks_of, meta, uid
 from sim.jobs import unfinished
-from sim.kinds import EVCS, EVENTS, JOBS, LEASES, PODS, PVCS, REPLICASETS, WORKFLOWS
+from sim.kinds import EVCS, EVENTS, FOREIGN, JOBS, LEASES, PODS, PVCS, WORKLOADS
 from sim.ledger import OPERATOR, Ledger
 from sim.node import terminal
 from sim.rates import most
 from sim.server import Server
 from sim.timeline import seconds
-from sim.workloads import going_on
+from sim.workloads import wants_pods
 
 WINDOW = 10.0
 MOST_REQUESTS = 250
@@ -133,17 +134,16 @@ def _held(server: Server, evc: Json, claim: Json) -> bool:
         return name in claim_names(template) or designated(evc, template)
 
     pods = any(not terminal(pod) and ours(pod) for pod in server.items(PODS, namespace))
-    jobs = server.items(JOBS, namespace)
-    jobs = [*jobs, *server.items(REPLICASETS, namespace)]
-    owners = {owner["uid"] for owner in evc.get("status", {}).get("owners", ())}
-    workflows = server.items(WORKFLOWS, namespace)
-    if any(going_on(workflow) and uid(workflow) in owners for workflow in workflows):
+    if pods or any(
+        unfinished(job) and ours(template_of(job)) for job in server.items(JOBS, namespace)
+    ):
         return True
-    return pods or any(
-        ours(job["spec"]["template"])
-        and (going_on(job) if job["kind"] == "ReplicaSet" else unfinished(job))
-        for job in jobs
-    )
+    workloads = (item for plural in WORKLOADS for item in server.items(plural, namespace))
+    if any(wants_pods(item) and ours(template_of(item)) for item in workloads):
+        return True
+    owners = {owner["uid"] for owner in evc.get("status", {}).get("owners", ())}
+    foreign = (item for plural in FOREIGN for item in server.items(plural, namespace))
+    return any(goes_on(item) and uid(item) in owners for item in foreign)
 
 
 def _pinned(server: Server, claim: Json) -> bool:

@@ -65,9 +65,13 @@ class Stream:
         self._position = 0
         self._open = False
         self._pumping = False
-        world.server.listeners.append(lambda commit: self._wake())
+
+    def stop(self) -> None:
+        """Hear of nothing any more."""
+        self._server.watching[self._resource.plural].remove(self._wake)
 
     def start(self) -> None:
+        self._server.watching[self._resource.plural].append(self._wake)
         self._feed(watcher.Woke())
 
     def _feed(self, received: watcher.Input[Any]) -> None:

@@ -8,7 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sim.hands import CHAOS, LONG, Hands
-from sim.kinds import JOBS, PODS, REPLICASETS, WORKFLOWS
+from sim.history import Json
+from sim.kinds import (
+    CONTROLLERS,
+    CRONJOBS,
+    DAEMONSETS,
+    DEPLOYMENTS,
+    JOBS,
+    JOBSETS,
+    PODS,
+    REPLICASETS,
+    STATEFULSETS,
+    TRAINJOBS,
+    WORKFLOWS,
+)
 
 
 class Work(Hands):
@@ -69,18 +82,52 @@ class Work(Hands):
 
     def _replicas(self, namespace: str, claim: str, name: str, start: float) -> None:
         """Pods that are evicted, one after the other, and replaced until nobody wants them."""
-        does = {"sim/exit": "1", "sim/seconds": str(self.one((6, 20)))}
-        one = self.user(namespace, claim, name, does)
-        template = {"metadata": one["metadata"], "spec": one["spec"]}
-        spec = {"replicas": self.one((1, 2)), "template": template}
-        self.at(start, "runs", REPLICASETS, namespace, {"metadata": {"name": name}, "spec": spec})
+        plural = self.one((REPLICASETS, CONTROLLERS, STATEFULSETS))
+        spec = {"replicas": self.one((1, 2)), "template": self._evicted(namespace, claim, name)}
+        self._scaled(plural, namespace, name, start, spec)
+
+    def _deployment(self, namespace: str, claim: str, name: str, start: float) -> None:
+        """With new templates now and then; between two ReplicaSets of Recreate none wants pods."""
+        spec = {
+            "replicas": self.one((1, 2)),
+            "strategy": {"type": self.one(("Recreate", "RollingUpdate"))},
+            "template": self._evicted(namespace, claim, name),
+        }
+        self._scaled(DEPLOYMENTS, namespace, name, start, spec)
+        for number in range(self.one((0, 1, 2))):
+            change = {"metadata": {"annotations": {"sim/rollout": str(number)}}}
+            time = self.when(start, CHAOS)
+            self.change(time, DEPLOYMENTS, namespace, name, {"spec": {"template": change}})
+
+    def _scaled(self, plural: str, namespace: str, name: str, start: float, spec: Json) -> None:
+        """Run it, scale it down and perhaps up again, and in the end remove it."""
+        self.at(start, "runs", plural, namespace, {"metadata": {"name": name}, "spec": spec})
         end = self.when(start, CHAOS)
         if self.one((True, False)):
-            self.change(end, REPLICASETS, namespace, name, {"spec": {"replicas": 0}})
+            self.change(end, plural, namespace, name, {"spec": {"replicas": 0}})
             if self.one((False, False, True)):
                 again = self.when(end, CHAOS)
-                self.change(again, REPLICASETS, namespace, name, {"spec": {"replicas": 1}})
-        self.remove(CHAOS - 1.0, REPLICASETS, namespace, name)
+                self.change(again, plural, namespace, name, {"spec": {"replicas": 1}})
+        self.remove(CHAOS - 1.0, plural, namespace, name)
+
+    def _daemons(self, namespace: str, claim: str, name: str, start: float) -> None:
+        """Switched off, and perhaps on again, by a nodeSelector that no node fits."""
+        spec = {"template": self._evicted(namespace, claim, name)}
+        self.at(start, "runs", DAEMONSETS, namespace, {"metadata": {"name": name}, "spec": spec})
+        time = self.when(start, CHAOS)
+        for selector in self.one((({"no": "node"},), ({"no": "node"}, None), ())):
+            off = {"spec": {"template": {"spec": {"nodeSelector": selector}}}}
+            self.change(time, DAEMONSETS, namespace, name, off)
+            time = self.when(time, CHAOS)
+        self.remove(CHAOS - 1.0, DAEMONSETS, namespace, name)
+
+    def _evicted(self, namespace: str, claim: str, name: str) -> Json:
+        does = {"sim/exit": "1", "sim/seconds": str(self.one((6, 20)))}
+        return self._template(namespace, claim, name, does)
+
+    def _template(self, namespace: str, claim: str, name: str, does: dict[str, str]) -> Json:
+        one = self.user(namespace, claim, name, does)
+        return {"metadata": one["metadata"], "spec": one["spec"]}
 
     def _workflow(self, namespace: str, claim: str, name: str, start: float) -> None:
         """Of a kind the operator does not know; between its steps there is no pod at all."""
@@ -92,13 +139,61 @@ class Work(Hands):
             "podGC": self.one((True, False)),
             "template": {"metadata": one["metadata"], "spec": one["spec"]},
         }
-        self.at(start, "runs", WORKFLOWS, namespace, {"metadata": {"name": name}, "spec": spec})
+        self._unknown(WORKFLOWS, namespace, name, start, spec)
+
+    def _jobset(self, namespace: str, claim: str, name: str, start: float) -> None:
+        """Of an unknown kind, too: it deletes its Job when that fails, and makes it again."""
+        spec = self._attempts(namespace, claim, name)
+        self._unknown(JOBSETS, namespace, name, start, spec)
+
+    def _trainjob(self, namespace: str, claim: str, name: str, start: float) -> None:
+        """Does the same with a JobSet: while that is gone only the owner's owner is left."""
+        spec = {
+            "restarts": self.one((0, 1, 2)),
+            "pause": self.one((0.5, 5.0, 25.0)),
+            "jobSet": self._attempts(namespace, claim, name) | {"restarts": self.one((0, 1))},
+        }
+        self._unknown(TRAINJOBS, namespace, name, start, spec)
+
+    def _attempts(self, namespace: str, claim: str, name: str) -> Json:
+        return {
+            "restarts": self.one((0, 1, 2)),
+            "pause": self.one((0.5, 5.0, 25.0)),
+            "jobTemplate": {"spec": self._one_pod(namespace, claim, name)},
+        }
+
+    def _one_pod(self, namespace: str, claim: str, name: str) -> Json:
+        """The spec of a Job of one pod, the first of which fail."""
+        does = {"sim/seconds": str(self.one((3, 10)))}
+        does["sim/fail-first"] = str(self.one((0, 1, 1, 2)))
+        template = self._template(namespace, claim, name, does)
+        return {"template": template, "backoffLimit": self.one((0, 0, 1))}
+
+    def _unknown(self, plural: str, namespace: str, name: str, start: float, spec: Json) -> None:
+        """Run it; perhaps remove it on the way, or long after its end."""
+        self.at(start, "runs", plural, namespace, {"metadata": {"name": name}, "spec": spec})
         if self.one((False, False, True)):
-            self.remove(self.when(start, CHAOS), WORKFLOWS, namespace, name)
+            self.remove(self.when(start, CHAOS), plural, namespace, name)
         elif not self.patient:
-            self.remove(CHAOS + 5.0, WORKFLOWS, namespace, name)
+            self.remove(CHAOS + 5.0, plural, namespace, name)
+
+    def _cronjob(self, namespace: str, claim: str, name: str, start: float) -> None:
+        """Each run is a Job of its own: between two of them nothing holds."""
+        spec = {
+            "every": self.one((10.0, 30.0)),
+            "suspend": False,
+            "jobTemplate": {"spec": self._one_pod(namespace, claim, name)},
+        }
+        self.at(start, "runs", CRONJOBS, namespace, {"metadata": {"name": name}, "spec": spec})
+        end = self.when(start, CHAOS)
+        if self.one((True, False)):
+            self.change(end, CRONJOBS, namespace, name, {"spec": {"suspend": True}})
+        else:
+            self.remove(end, CRONJOBS, namespace, name)
+        self.remove(CHAOS - 1.0, CRONJOBS, namespace, name)
 
     WORK: tuple[Callable[..., None], ...] = (
+        _job,
         _job,
         _pod,
         _pod,
@@ -107,5 +202,10 @@ class Work(Hands):
         _bystander,
         _rerun,
         _replicas,
+        _deployment,
+        _daemons,
         _workflow,
+        _jobset,
+        _trainjob,
+        _cronjob,
     )

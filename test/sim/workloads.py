@@ -1,127 +1,114 @@
-"""Makers of pods besides Jobs: a ReplicaSet, and a Workflow, whose kind the operator does not know.
-
-A Workflow is ``spec: {steps, pause, podGC, template}``: its pods run one after the other with
-a pause between them, in which nothing but the Workflow's own status says that it goes on.
-"""
+"""Kubernetes' own makers of pods besides Jobs: each wants so many, and replaces what ends."""
 
 from __future__ import annotations
 
-from sim.history import Commit, Json, deleting, marks_of, meta, uid
-from sim.kinds import PODS, REPLICASETS, WORKFLOWS, Kind
+from typing import ClassVar
+
+from sim.history import Json, deleting, meta
+from sim.kinds import (
+    CONTROLLERS,
+    DAEMONSETS,
+    DEPLOYMENTS,
+    PODS,
+    REPLICASETS,
+    STATEFULSETS,
+)
+from sim.makers import Makers
 from sim.node import terminal
-from sim.world import Controller, World
+from sim.world import World
 
-KINDS = {"ReplicaSet": REPLICASETS, "Workflow": WORKFLOWS}
-FINAL = ("Succeeded", "Failed")
+MERGE = "application/merge-patch+json"
 
 
-class Workloads(Controller):
+class Workloads(Makers):
     """Their controllers."""
 
-    actor = "workload-controller"
+    children: ClassVar[tuple[str, ...]] = (PODS, REPLICASETS)
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
-        self._made: dict[str, int] = {}
-        self._ended: dict[str, dict[str, str]] = {}
+        self.sync = {
+            REPLICASETS: self._replicas,
+            CONTROLLERS: self._replicas,
+            DEPLOYMENTS: self._rollout,
+            STATEFULSETS: self._ordinals,
+            DAEMONSETS: self._daemons,
+        }
 
-    def committed(self, commit: Commit) -> None:
-        name, last = commit.name, commit.last
-        if name.plural in KINDS.values() and commit.after is not None:
-            self._later(name.plural, name.namespace, name.name)
-        if name.plural == PODS:
-            owner = next(iter(meta(last).get("ownerReferences", ())), None)
-            if owner is None or owner["kind"] not in KINDS:
-                return
-            if terminal(last) or commit.after is None:
-                phase = last["status"].get("phase", "Failed")
-                self._ended.setdefault(owner["uid"], {}).setdefault(uid(last), phase)
-            self._later(KINDS[owner["kind"]], name.namespace, owner["name"])
-
-    def _later(self, plural: str, namespace: str, name: str) -> None:
-        sync = self._replicas if plural == REPLICASETS else self._steps
-        self.world.soon("workload pace", lambda: sync(namespace, name), 0.01, 1.0)
-
-    def _pods(self, owner: Json) -> list[Json]:
-        return [
-            pod
-            for pod in self.server.items(PODS, meta(owner)["namespace"])
-            if any(o["uid"] == uid(owner) for o in meta(pod).get("ownerReferences", ()))
-        ]
-
-    def _replicas(self, namespace: str, name: str) -> None:
-        found = self.server.find(REPLICASETS, namespace, name)
-        if found is None or deleting(found):
-            return
-        active = [pod for pod in self._pods(found) if not terminal(pod) and not deleting(pod)]
-        wanted = found["spec"]["replicas"]
+    def _replicas(self, maker: Json) -> None:
+        pods = self.those_of(maker)
+        active = [pod for pod in pods if not terminal(pod) and not deleting(pod)]
+        wanted = maker["spec"]["replicas"]
         for pod in active[wanted:]:
-            self.server.delete(self.actor, PODS, namespace, meta(pod)["name"])
+            self.remove(pod)
         for _ in range(wanted - len(active)):
-            self._make(found)
+            self.make_pod(maker, self.next_name(maker))
 
-    def _steps(self, namespace: str, name: str) -> None:
-        found = self.server.find(WORKFLOWS, namespace, name)
-        if found is None or deleting(found) or found["status"].get("phase") in FINAL:
-            return
-        pods, spec = self._pods(found), found["spec"]
-        if any(not terminal(pod) for pod in pods):
-            return
-        ends = self._ended.get(uid(found), {})
-        failed = "Failed" in ends.values()
-        if failed or len(ends) >= spec["steps"]:
-            now = self.world.timeline.stamp()
-            status = {"phase": "Failed" if failed else "Succeeded", "finishedAt": now}
-            self._say(found, status)
-            return
-        if spec["podGC"]:
-            for pod in pods:
-                self.server.delete(self.actor, PODS, namespace, meta(pod)["name"])
-        made = self._made.get(uid(found), 0)
-        if made == len(ends):
-            self._say(found, {"phase": "Running"})
-            self._made[uid(found)] = made + 1
-            pause = spec["pause"] if made else 0.0
-            known = uid(found)
+    def _rollout(self, maker: Json) -> None:
+        """One ReplicaSet per template; Recreate ends the old pods before it makes new ones."""
+        spec, sets = maker["spec"], self.those_of(maker, REPLICASETS)
+        present = [item for item in sets if item["spec"]["template"] == spec["template"]]
+        old = [item for item in sets if item not in present]
+        for item in old:
+            self._scale(item, 0)
+        if spec["strategy"]["type"] == "Recreate" and self._running(old):
+            if not self.is_pending(maker):  # the pods' ends wake the ReplicaSets, not us
+                self.afterwards(maker, 0.5, self._rollout)
+        elif present:
+            self._scale(present[0], spec["replicas"])
+        else:
+            body = {"spec": {"replicas": spec["replicas"], "template": spec["template"]}}
+            self.make(maker, REPLICASETS, self.next_name(maker), body)
 
-            def step() -> None:
-                again = self.server.get(WORKFLOWS, namespace, name)
-                if uid(again) == known and not deleting(again):
-                    self._make(again, made)
+    def _running(self, sets: list[Json]) -> bool:
+        return any(not terminal(pod) for item in sets for pod in self.those_of(item))
 
-            self.world.timeline.after(pause, lambda: self.world.attempt(step))
+    def _scale(self, item: Json, replicas: int) -> None:
+        if item["spec"]["replicas"] != replicas:
+            where = meta(item)["namespace"], meta(item)["name"]
+            patch = {"spec": {"replicas": replicas}}
+            self.server.patch(self.actor, REPLICASETS, *where, patch, MERGE)
 
-    def _say(self, workflow: Json, status: Json) -> None:
-        where = meta(workflow)["namespace"], meta(workflow)["name"]
-        self.server.replace(self.actor, WORKFLOWS, *where, workflow | {"status": status}, "status")
+    def _ordinals(self, maker: Json) -> None:
+        """Pods of fixed names, one at a time; one that ended is made again under its name."""
+        wanted = maker["spec"]["replicas"]
+        names = [f"{meta(maker)['name']}-{ordinal}" for ordinal in range(wanted)]
+        pods = {meta(pod)["name"]: pod for pod in self.those_of(maker)}
+        for name in sorted(pods.keys() - {*names}, reverse=True):
+            self.remove(pods[name])
+        for name in names:
+            pod = pods.get(name)
+            if pod is None:
+                self.make_pod(maker, name)
+                return
+            if terminal(pod):
+                self.remove(pod)
+                return
 
-    def _make(self, owner: Json, number: int | None = None) -> None:
-        if number is None:
-            number = self._made.get(uid(owner), 0)
-            self._made[uid(owner)] = number + 1
-        template = owner["spec"]["template"]
-        reference = {
-            "apiVersion": owner["apiVersion"],
-            "kind": owner["kind"],
-            "name": meta(owner)["name"],
-            "uid": uid(owner),
-            "controller": True,
-            "blockOwnerDeletion": True,
-        }
-        metadata = {
-            "name": f"{meta(owner)['name']}-{number}",
-            "labels": dict(template["metadata"].get("labels", {})),
-            "annotations": dict(marks_of(template)),
-            "ownerReferences": [reference],
-        }
-        body = {"metadata": metadata, "spec": template["spec"]}
-        self.server.create(self.actor, PODS, meta(owner)["namespace"], body)
+    def _daemons(self, maker: Json) -> None:
+        """One pod on the one node, unless its nodeSelector is for other nodes."""
+        wanted = daemons_wanted(maker)
+        seen = meta(maker)["generation"]
+        status = {"desiredNumberScheduled": wanted, "observedGeneration": seen}
+        if maker["status"] != status:
+            self.say(maker, status)
+        pods = self.those_of(maker)
+        for pod in pods:
+            if terminal(pod) or not wanted:
+                self.remove(pod)
+        if wanted and not pods:
+            self.make_pod(maker, self.next_name(maker))
 
 
-def going_on(owner: Json) -> bool:
-    """Whether it may still make pods."""
-    if deleting(owner):
+def daemons_wanted(maker: Json) -> int:
+    """How many nodes a DaemonSet is for."""
+    return 0 if maker["spec"]["template"]["spec"].get("nodeSelector") else 1
+
+
+def wants_pods(maker: Json) -> bool:
+    """Whether one of these wants a pod, whatever its status says."""
+    if deleting(maker):
         return False
-    if Kind.plural_of(owner) == REPLICASETS:
-        return bool(owner["spec"]["replicas"])
-    return owner["status"].get("phase") not in FINAL
+    if maker["kind"] == "DaemonSet":
+        return daemons_wanted(maker) > 0
+    return bool(maker["spec"]["replicas"])

@@ -105,10 +105,11 @@ class Writes(Judge):
         self._references(commit, uid(owner))
 
     def _claimed(self, commit: Commit) -> bool:
-        """Whether this put the mark on a claim that did not bear it."""
+        """Whether this put the mark on a claim that did not bear it, or bore a forged one."""
         assert commit.before is not None
         mark = marks_of(commit.last).get(OWNER_UID)
-        return mark is not None and marks_of(commit.before).get(OWNER_UID) != mark
+        forged = self._ledger.mine(commit.before) is None and ADOPT_BY in marks_of(commit.before)
+        return mark is not None and (marks_of(commit.before).get(OWNER_UID) != mark or forged)
 
     def _taken(self, commit: Commit) -> Json | None:
         """A claim was taken over: its owner must have offered it to this very EVC."""
@@ -119,7 +120,7 @@ class Writes(Judge):
         if evc is None or not wanted or offered != meta(evc)["name"]:
             self._violated("S2", f"{commit.name} taken over, and was offered to {offered}")
             return None
-        if OWNER_UID in marks_of(commit.before) or deleting(commit.before):
+        if marks_of(commit.before).get(OWNER_UID, uid(evc)) != uid(evc) or deleting(commit.before):
             self._violated("S2", f"{commit.name} taken over from another owner")
         ended = [e for e in self._server.events(EVCS) if uid(e.last) == uid(evc)]
         if deleting(evc) or ended[-1].after is None:
