@@ -6,12 +6,14 @@ In the order of a life:
 `sim.timeline`   virtual time: a heap of things to come,
 `sim.server`     the model API server (`kinds`, `patches`, `fields`), with its whole `history`,
 `sim.cluster`    provisioner, pvc-protection, garbage collector; `node`: scheduler and
-                 kubelet; `jobs`: the Job controller; `workloads`: ReplicaSets and Workflows,
+                 kubelet; `jobs`: Jobs and CronJobs; `workloads`: Deployments and the like;
+                 `foreign`: Workflows, JobSets, TrainJobs (all are `makers`),
 `sim.users`      who create claims (`hands`), use them (`work`) and disturb them (`mischief`),
 `sim.operator`   the product's own parts; `client` and `streams` connect them to the
                  server through `faults`,
 `sim.observer`   hears of every write and has it judged from the history (`ledger`, `facts`) by
-                 `deletions`, `writes` and `letting_go`; `settled` judges the end,
+                 `deletions`, `writes`, `letting_go`, `rates` and `outcomes`; `settled` judges
+                 the end,
 `sim.life`       puts one together; `sim.worlds` explores small ones exhaustively.
 
 ``PYTHONPATH=src:test python -m sim SEED --trace`` replays a life.

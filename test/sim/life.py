@@ -26,7 +26,7 @@ from sim.observer import Observer
 from sim.operator import Process
 from sim.profile import Profile, draw
 from sim.rates import FLOOR
-from sim.settled import busy, stopped, storms, unexplained, unsettled
+from sim.settled import busy, restless, stopped, storms, unexplained, unsettled
 from sim.trace import line
 from sim.users import Users
 from sim.workloads import Workloads
@@ -119,7 +119,9 @@ class Life:
         self.world.timeline.run_for(settle)
         ledger = self.observer.ledger
         if self._limits.dry_run:
-            for sentence in self._restart(still):
+            revision = self.world.server.revision
+            self._restart(still)
+            for sentence in restless(self.world.server, revision):
                 ledger.violated("dry run", sentence)
             self._limits = self.profile.limits
             self._restart(settle)
@@ -137,7 +139,7 @@ class Life:
             process.die("restart")
         revision = self.world.server.revision
         self.world.timeline.run_for(still)
-        return list(busy(self.world.server, revision))
+        return list(busy(self.world.server, self.observer.ledger, revision))
 
     @property
     def _patience(self) -> float:

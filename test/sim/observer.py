@@ -2,7 +2,8 @@
 
 It never asks the operator anything and shares no code with its decisions.  It listens and
 hands each write to whoever judges its kind: `sim.deletions`, `sim.writes`,
-`sim.letting_go`, `sim.rates`.  To add an invariant: a method there that calls `_violated`.
+`sim.letting_go`, `sim.rates`, `sim.outcomes`.  To add an invariant: a method there that
+calls `_violated`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sim.kinds import EVCS, EVENTS, JOBS, LEASES, MAKERS, PODS, PVCS, PVS
 from sim.ledger import OPERATOR, Ledger, Limits, Visit
 from sim.letting_go import LettingGo
 from sim.node import Node
+from sim.outcomes import Outcomes
 from sim.rates import Rates
 from sim.world import World
 from sim.writes import Writes
@@ -30,6 +32,7 @@ class Observer:
         self._writes = Writes(self.ledger)
         self._letting_go = LettingGo(self.ledger)
         self._rates = Rates(self.ledger)
+        self._outcomes = Outcomes(self.ledger)
         world.server.listeners.append(self.committed)
 
     def requested(self, request: Request) -> None:
@@ -40,6 +43,8 @@ class Observer:
             where = request.name.namespace, request.name.name
             forget = ledger.refused.add if request.fault == "forbidden" else ledger.refused.discard
             forget(where)
+        if request.verb in ("get", "patch") and request.fault == "forbidden":
+            ledger.ever_refused.add((request.name.namespace, request.name.name))
         if not request.visit or request.name.plural in (EVENTS, LEASES):
             return
         visit = ledger.visits.setdefault((request.actor, request.visit), Visit())
@@ -114,8 +119,9 @@ class Observer:
             case _ if commit.name.plural == PODS:
                 self._writes.pod_deletion(commit)
             case _ if commit.name.plural == EVCS and commit.verb == "status":
-                if commit.last["status"].get("firstUsedTime"):
-                    self.ledger.known_used.add(uid(commit.last))
+                self._outcomes.status(commit)
+            case _ if commit.name.plural == EVENTS:
+                self._outcomes.event(commit)
 
     def bug(self, text: str) -> None:
         """An exception that is no API error came out of the product."""

@@ -172,12 +172,30 @@ def _pinned(server: Server, claim: Json) -> bool:
     return bool(pods) and policy == "Wait"
 
 
-def busy(server: Server, since: int) -> Iterator[str]:
-    """Yield each write of the operator after that revision: a settled world needs none."""
+def busy(server: Server, ledger: Ledger, since: int) -> Iterator[str]:
+    """Yield each write of the operator after that revision: a settled world needs none.
+
+    But a change of a template that was refused is tried again by a new process.
+    """
     for commit in server.history:
         ours = commit.actor.startswith(OPERATOR) and commit.name.plural != LEASES
-        if ours and commit.revision > since:
+        if not ours or commit.revision <= since:
+            continue
+        about = claim_name(commit.last) if commit.name.plural == EVCS else commit.name.name
+        if (commit.name.namespace, about) not in ledger.ever_refused:
             yield f"L1: settled, and yet {commit.actor} did {commit.verb} {commit.name}"
+
+
+def restless(server: Server, since: int) -> Iterator[str]:
+    """Yield each new reason that a dry run gives after that revision.
+
+    Its words may follow what they tell of: nothing stops a volume's owners from going.
+    """
+    for commit in server.events(EVCS):
+        if commit.revision > since and commit.verb == "status" and commit.before is not None:
+            old, new = condition(commit.before, "Ready"), condition(commit.last, "Ready")
+            if old.get("reason") != new.get("reason"):
+                yield f"at rest, {commit.name} became {new.get('reason')} by a restart"
 
 
 def stopped(server: Server, ledger: Ledger) -> Iterator[str]:
