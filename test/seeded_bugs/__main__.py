@@ -9,9 +9,10 @@ from seeded_bugs.hunt import hunt
 
 
 def main() -> int:
-    survivors = 0
+    """Hunt all bugs, or those whose names begin with an argument."""
+    survivors, chosen = 0, [bug for bug in BUGS if bug.name.startswith(tuple(sys.argv[1:]) or "")]
     print(f"{'bug':30} {'seed':>5} {'lives':>5}  killed by")
-    for bug in BUGS:
+    for bug in chosen:
         kill = hunt(bug)
         survivors += kill is None
         if kill is None:
@@ -20,7 +21,7 @@ def main() -> int:
             print(f"{bug.name:30} {kill.seed:5} {kill.lives:5}  {kill.violation}", flush=True)
         if bug.note:
             print(f"{'':43}({bug.note})")
-    print(f"{len(BUGS) - survivors} of {len(BUGS)} killed")
+    print(f"{len(chosen) - survivors} of {len(chosen)} killed")
     return bool(survivors)
 
 

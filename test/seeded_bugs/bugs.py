@@ -1,28 +1,17 @@
 """The bugs: each a sentence, the invariants it must violate, and a switch.
 
-The 14 of the reliability page, and some more.  A switch patches one name of the product
-and fails loudly when that name is no longer there.
+The 14 of the reliability page, and some more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
-from unittest.mock import patch
 
-from msgspec import to_builtins
-from msgspec.structs import replace as changed
-
-from evc.controller import apply, confirm, gather, mounts, owners, shared
-from evc.model.errors import Forbidden, Unreachable
-from evc.model.evc import ADOPT_BY, HOLD, OWNER_UID
-from evc.model.meta import Page
-from evc.policy import deadline, decide, obtain, plan, release, template, usage, world
-from evc.policy.release import Step
-from evc.runtime import watcher
-from sim.client import SimClient
+from seeded_bugs import blast, switches, work_over
+from sim.ledger import Limits
 from sim.profile import Profile
 
 Switch = Callable[[], AbstractContextManager[Any]]
@@ -44,372 +33,206 @@ class Bug:
     """The lives in which it would show: lateness is judged in calm ones only."""
 
 
-def no_precondition() -> AbstractContextManager[Any]:
-    def delete(self: Any, resource: Any, thing: Any) -> None:
-        self._client.delete(resource, thing.metadata.key, uid="")
+def limited(profile: Profile) -> Profile:
+    """Several volumes, and one may go per minute."""
+    return replace(profile, claims=5, limits=Limits(per_minute=1), dry_from=None, herd=0)
 
-    return patch.object(apply.Apply, "_delete", delete)
 
+def herd(profile: Profile) -> Profile:
+    """More volumes due at once than the breaker lets go."""
+    return replace(profile.without_faults(), claims=0, herd=26, limits=Limits(percent=10))
 
-def name_only() -> AbstractContextManager[Any]:
-    return patch.object(template, "ours", lambda claim, evc: evc.status.claim is not None)
 
-
-def label_only() -> AbstractContextManager[Any]:
-    def ours(claim: Any, evc: Any) -> bool:
-        return bool(claim.metadata.labels.get("app.kubernetes.io/managed-by") == "evc")
-
-    return patch.object(template, "ours", ours)
-
-
-def adopts_same_name() -> AbstractContextManager[Any]:
-    def ours(claim: Any, evc: Any) -> bool:
-        known = evc.status.claim
-        return known is not None and known.uid in (None, claim.metadata.uid)
-
-    return patch.object(template, "ours", ours)
-
-
-def no_live_list() -> AbstractContextManager[Any]:
-    def call(self: Any, key: Any, cached: Any) -> Any:
-        return replace(cached, live=True, mounted_by=())
-
-    return patch.object(confirm.Confirm, "__call__", call)
-
-
-def ignores_unscheduled() -> AbstractContextManager[Any]:
-    real = usage._holds
-
-    def holds(observed: Any, *more: Any) -> Any:
-        pods = tuple(pod for pod in observed.pods if pod.spec.node_name)
-        return real(replace(observed, pods=pods), *more)
-
-    return patch.object(usage, "_holds", holds)
-
-
-def empty_means_over() -> AbstractContextManager[Any]:
-    real = deadline.due
-
-    def due(evc: Any, seen: Any, *more: Any) -> Any:
-        return (
-            deadline.created(evc)
-            if not seen.evidence and not seen.holds
-            else real(evc, seen, *more)
-        )
-
-    return patch.object(deadline, "due", due)
-
-
-def forbidden_means_none() -> AbstractContextManager[Any]:
-    real = shared.SharedReads.__init__
-
-    def init(self: Any, client: Any, *more: Any, **named: Any) -> None:
-        lenient: Any = Lenient(client)
-        real(self, lenient, *more, **named)
-
-    return patch.object(shared.SharedReads, "__init__", init)
-
-
-class Lenient:
-    """A client for which what may not be listed does not exist."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    def list(self, *args: Any, **named: Any) -> Any:
-        try:
-            return self._client.list(*args, **named)
-        except Forbidden:
-            return Page((), "1")
-
-
-def finished_when_looked() -> AbstractContextManager[Any]:
-    stack = ExitStack()
-    stack.enter_context(patch.object(usage, "last_finish", lambda pod: None))
-    stack.enter_context(patch.object(usage, "unused_since", lambda claim: None))
-    return stack
-
-
-def always_releases() -> AbstractContextManager[Any]:
-    def release(observed: Any, claim: Any, *_: Any) -> Step:
-        if "kubernetes.io/pvc-protection" not in claim.metadata.finalizers:
-            return Step("gone soon")
-        return Step("released", (plan.ReleaseClaim(claim),))
-
-    return patch("evc.policy.dispose.release", release)
-
-
-def creates_twice() -> AbstractContextManager[Any]:
-    real = apply.Apply._create
-
-    def create(self: Any, manifest: Any, observed: Any, evc: Any) -> None:
-        try:
-            real(self, manifest, observed, evc)
-        except Unreachable:
-            name = manifest["metadata"]["name"] + "-retry"
-            again = manifest | {"metadata": manifest["metadata"] | {"name": name}}
-            real(self, again, observed, evc)
-
-    return patch.object(apply.Apply, "_create", create)
-
-
-def no_mark() -> AbstractContextManager[Any]:
-    real = template.manifest
-
-    def manifest(evc: Any, intent: Any) -> Any:
-        made = real(evc, intent)
-        del made["metadata"]["annotations"][OWNER_UID]
-        return made
-
-    return patch.object(template, "manifest", manifest)
-
-
-def no_lease_check() -> AbstractContextManager[Any]:
-    real = apply.Apply.__init__
-
-    def init(self: Any, *args: Any, **named: Any) -> None:
-        real(self, *args, **named)
-        assert self._may_write is not None
-        self._may_write = lambda: True
-
-    return patch.object(apply.Apply, "__init__", init)
-
-
-def partial_page_is_all() -> AbstractContextManager[Any]:
-    real = watcher._page
-
-    def page(state: Any, found: Any, now: float) -> Any:
-        return real(state, Page(found.items, found.resource_version), now)
-
-    return patch.object(watcher, "_page", page)
-
-
-def hold_from_cache() -> AbstractContextManager[Any]:
-    real = confirm.Confirm.__call__
-
-    def call(self: Any, key: Any, cached: Any) -> Any:
-        live = real(self, key, cached)
-        if live is None:
-            return None
-        evc, claim = live.evc, live.claim
-        if evc is not None and cached.evc is not None:
-            evc = changed(evc, spec=changed(evc.spec, hold=cached.evc.spec.hold))
-        if claim is not None:
-            marks = {k: v for k, v in claim.metadata.annotations.items() if k != HOLD}
-            claim = changed(claim, metadata=changed(claim.metadata, annotations=marks))
-        return replace(live, evc=evc, claim=claim)
-
-    return patch.object(confirm.Confirm, "__call__", call)
-
-
-def no_durable_decision() -> AbstractContextManager[Any]:
-    real = apply.Apply.__call__
-
-    def call(self: Any, observed: Any, made: Any) -> Any:
-        deletes = any(isinstance(action, plan.DeleteClaim) for action in made.actions)
-        return real(self, observed, replace(made, status=None) if deletes else made)
-
-    return patch.object(apply.Apply, "__call__", call)
-
-
-def jobs_do_not_hold() -> AbstractContextManager[Any]:
-    return patch.object(usage, "will_make_pods", lambda job: False)
-
-
-def no_settle_time() -> AbstractContextManager[Any]:
-    return patch("evc.policy.release.SETTLE", deadline.SETTLE * 0)
-
-
-def attachments_ignored() -> AbstractContextManager[Any]:
-    return patch.object(mounts.Mounts, "__call__", lambda *_: ())
-
-
-def forgets_own_writes() -> AbstractContextManager[Any]:
-    return patch.object(gather.OwnWrites, "visible", lambda self, key: True)
-
-
-def minimum_ignored() -> AbstractContextManager[Any]:
-    real = deadline.due
-
-    def due(evc: Any, seen: Any, *more: Any) -> Any:
-        return real(changed(evc, spec=changed(evc.spec, minimum_wait_seconds=0)), seen, *more)
-
-    return patch.object(deadline, "due", due)
-
-
-def retain_ignored() -> AbstractContextManager[Any]:
-    return patch.object(world.World, "retains", property(lambda self: False))
-
-
-def marks_left_on() -> AbstractContextManager[Any]:
-    real = template.letting_go
-
-    def letting_go(claim: Any, evc: Any) -> Any:
-        made = real(claim, evc)
-        references = [to_builtins(owner) for owner in claim.metadata.owner_references]
-        return {"metadata": made["metadata"] | {"ownerReferences": references}}
-
-    return patch.object(template, "letting_go", letting_go)
-
-
-def owners_not_asked() -> AbstractContextManager[Any]:
-    return patch.object(owners.AskOwners, "__call__", lambda self, evc, observed: iter(()))
-
-
-def hold_ignored_by_release() -> AbstractContextManager[Any]:
-    real = release.release
-
-    def step(observed: Any, claim: Any, *more: Any) -> Step:
-        evc = observed.evc
-        if evc is not None:
-            evc = changed(evc, spec=changed(evc.spec, hold=False))
-        with patch("evc.policy.release.held_by_annotation", lambda claim: False):
-            return real(replace(observed, evc=evc), claim, *more)
-
-    return patch("evc.policy.dispose.release", step)
-
-
-def request_not_compared() -> AbstractContextManager[Any]:
-    real = template.ours
-
-    def ours(claim: Any, evc: Any) -> bool:
-        known = evc.status.claim
-        if known is not None and known.uid is None and not evc.adopts:
-            return bool(claim.metadata.annotations.get(OWNER_UID) == evc.metadata.uid)
-        return bool(real(claim, evc))
-
-    return patch.object(template, "ours", ours)
-
-
-def takes_without_offer() -> AbstractContextManager[Any]:
-    real = obtain.adopt
-
-    def adopt(seen: Any) -> Any:
-        claim = seen.observed.claim
-        if claim is not None and not claim.metadata.deleting:
-            marks = claim.metadata.annotations | {ADOPT_BY: seen.evc.metadata.name}
-            claim = changed(claim, metadata=changed(claim.metadata, annotations=marks))
-            seen = replace(seen, observed=replace(seen.observed, claim=claim))
-        return real(seen)
-
-    rules = tuple(adopt if rule is real else rule for rule in decide.RULES)
-    assert adopt in rules
-    return patch.object(decide, "RULES", rules)
-
-
-def applies_to_any_version() -> AbstractContextManager[Any]:
-    """The defect of life 160: an apply that is not bound to the version it was decided on."""
-    real = SimClient.apply
-
-    def apply_blindly(self: Any, resource: Any, key: Any, body: Any) -> Any:
-        meta = body["metadata"] | {
-            "resourceVersion": self.get(resource, key).metadata.resource_version
-        }
-        return real(self, resource, key, body | {"metadata": meta})
-
-    return patch.object(SimClient, "apply", apply_blindly)
-
-
-def owned_again() -> AbstractContextManager[Any]:
-    """The defect of life 446: ownership mended from a cache that is behind."""
-    real = decide._following_template
-
-    def following(seen: Any, made: Any) -> Any:
-        then = real(seen, made)
-        patches = any(isinstance(action, plan.PatchClaim) for action in then.actions)
-        return replace(then, irreversible=False) if patches and not made.irreversible else then
-
-    return patch.object(decide, "_following_template", following)
-
-
-def read_before_it_asked() -> AbstractContextManager[Any]:
-    """Whoever comes is given what was read last, however long ago and at what stage."""
-    read = shared.SharedReads._read
-
-    def remember(self: Any, namespace: str, asked: Any) -> Any:
-        self.__dict__.setdefault("last", {})[namespace] = found = read(self, namespace, asked)
-        return found
-
-    def take(self: Any, key: Any) -> Any:
-        last = self.__dict__.get("last", {}).get(key.namespace)
-        return shared.Shared(last, ("any", False)) if last is not None else None
-
-    stack = ExitStack()
-    stack.enter_context(patch.object(shared.SharedReads, "_read", remember))
-    stack.enter_context(patch.object(shared.SharedReads, "take", take))
-    stack.enter_context(patch.object(confirm, "stage", lambda claim: ("any", False)))
-    return stack
+def dry(profile: Profile) -> Profile:
+    """A dry run from the middle of a life on."""
+    return replace(profile, dry_from=30.0, herd=0)
 
 
 BUGS: tuple[Bug, ...] = (
-    Bug("no UID precondition", "DELETE names the claim only", ("S2",), no_precondition),
-    Bug("name-only match", "any claim of the name is ours", ("S2",), name_only),
-    Bug("skip live LIST", "the cache may destroy", ("S1", "S4"), no_live_list),
-    Bug("unscheduled pod ignored", "Pending pods do not hold", ("S1",), ignores_unscheduled),
-    Bug("delete on empty list", "no pods seen means all is over", ("S7",), empty_means_over),
-    Bug("delete on 403", "what may not be read is not there", ("S4",), forbidden_means_none),
-    Bug("adopt same-name PVC", "a taken name counts as our CREATE", ("S2",), adopts_same_name),
-    Bug("label-only ownership", "managed-by is proof enough", ("S2",), label_only),
+    Bug("no UID precondition", "DELETE names the claim only", ("S2",), switches.no_precondition),
+    Bug("name-only match", "any claim of the name is ours", ("S2",), switches.name_only),
+    Bug("skip live LIST", "the cache may destroy", ("S1", "S4"), switches.no_live_list),
+    Bug(
+        "unscheduled pod ignored", "Pending pods do not hold", ("S1",), switches.ignores_unscheduled
+    ),
+    Bug(
+        "delete on empty list", "no pods seen means all is over", ("S7",), switches.empty_means_over
+    ),
+    Bug(
+        "delete on 403", "what may not be read is not there", ("S4",), switches.forbidden_means_none
+    ),
+    Bug(
+        "adopt same-name PVC",
+        "a taken name counts as our CREATE",
+        ("S2",),
+        switches.adopts_same_name,
+    ),
+    Bug("label-only ownership", "managed-by is proof enough", ("S2",), switches.label_only),
     Bug(
         "ttl from wall clock",
         "grace counts from when the operator looked",
         ("late",),
-        finished_when_looked,
+        switches.finished_when_looked,
         shape=lambda profile: replace(profile.without_faults(), kills=4, mischief=0),
     ),
-    Bug("finalizer stripped always", "gate 5 without its checks", ("S1", "S3"), always_releases),
+    Bug(
+        "finalizer stripped always",
+        "gate 5 without its checks",
+        ("S1", "S3"),
+        switches.always_releases,
+    ),
     Bug(
         "retry create without marker",
         "after a lost answer another claim is made",
         ("S5",),
-        creates_twice,
+        switches.creates_twice,
         "names are deterministic, so a plain retry meets AlreadyExists; seeded with a new name",
     ),
     Bug(
-        "no lease check before delete", "a leader of yesterday deletes", ("lease",), no_lease_check
+        "no lease check before delete",
+        "a leader of yesterday deletes",
+        ("lease",),
+        switches.no_lease_check,
     ),
     Bug(
         "partial page treated as full",
         "a list ends after its first page",
         ("L1",),
-        partial_page_is_all,
+        switches.partial_page_is_all,
     ),
-    Bug("hold read from cache", "a hold set just now is not seen", ("S7",), hold_from_cache),
-    Bug("create without marker", "our claim bears no mark", ("L1", "S6", "S3"), no_mark),
-    Bug("decision not durable", "DELETE before the status says so", ("S7",), no_durable_decision),
-    Bug("owner not asked", "a Job between retries does not hold", ("S1",), jobs_do_not_hold),
-    Bug("no settle time", "a terminal phase is an unmount", ("S1",), no_settle_time),
-    Bug("attachments ignored", "gate 5 without VolumeAttachments", ("S1",), attachments_ignored),
-    Bug("minimum wait ignored", "deleted before created + N", ("S7",), minimum_ignored),
-    Bug("retain ignored", "what is to stay is deleted", ("S7",), retain_ignored),
-    Bug("ownership left on", "what is retained goes with its record", ("L1", "S1"), marks_left_on),
+    Bug(
+        "hold read from cache", "a hold set just now is not seen", ("S7",), switches.hold_from_cache
+    ),
+    Bug("create without marker", "our claim bears no mark", ("L1", "S6", "S3"), switches.no_mark),
+    Bug(
+        "decision not durable",
+        "DELETE before the status says so",
+        ("S7",),
+        switches.no_durable_decision,
+    ),
+    Bug(
+        "owner not asked", "a Job between retries does not hold", ("S1",), switches.jobs_do_not_hold
+    ),
+    Bug("no settle time", "a terminal phase is an unmount", ("S1",), switches.no_settle_time),
+    Bug(
+        "attachments ignored",
+        "gate 5 without VolumeAttachments",
+        ("S1",),
+        switches.attachments_ignored,
+    ),
+    Bug("minimum wait ignored", "deleted before created + N", ("S7",), switches.minimum_ignored),
+    Bug("retain ignored", "what is to stay is deleted", ("S7",), switches.retain_ignored),
+    Bug(
+        "ownership left on",
+        "what is retained goes with its record",
+        ("L1", "S1"),
+        switches.marks_left_on,
+    ),
     Bug(
         "unknown owner not asked",
         "no pods means the Workflow is over",
         ("S1",),
-        owners_not_asked,
+        switches.owners_not_asked,
     ),
-    Bug("hold ignored by gate 5", "let go of although held", ("S1",), hold_ignored_by_release),
+    Bug(
+        "hold ignored by gate 5",
+        "let go of although held",
+        ("S1",),
+        switches.hold_ignored_by_release,
+    ),
     Bug(
         "request id not compared",
         "the mark alone proves a CREATE",
         ("S2", "S3"),
-        request_not_compared,
+        switches.request_not_compared,
     ),
-    Bug("taken without an offer", "any claim may be taken over", ("S2",), takes_without_offer),
     Bug(
-        "apply to any version", "a mark taken off is put on again", ("S2",), applies_to_any_version
+        "taken without an offer",
+        "any claim may be taken over",
+        ("S2",),
+        switches.takes_without_offer,
+    ),
+    Bug(
+        "apply to any version",
+        "a mark taken off is put on again",
+        ("S2",),
+        switches.applies_to_any_version,
     ),
     Bug(
         "read before it asked",
         "an old read of the namespace is live enough",
         ("S1", "S4"),
-        read_before_it_asked,
+        switches.read_before_it_asked,
     ),
-    Bug("owned again", "an orphaned claim gets its owner back", ("S3",), owned_again),
+    Bug("owned again", "an orphaned claim gets its owner back", ("S3",), switches.owned_again),
+    Bug("limit ignored", "deletes as many as are due", ("S8",), blast.limit_ignored, shape=limited),
+    Bug(
+        "limit per worker",
+        "each of four workers has a limit of its own",
+        ("S8",),
+        blast.limit_per_worker,
+        shape=limited,
+    ),
+    Bug(
+        "limit counts decisions",
+        "the minute begins before the DELETE",
+        ("S8",),
+        blast.limit_counts_decisions,
+        shape=limited,
+    ),
+    Bug(
+        "limit forgets lost answers",
+        "what may have been deleted does not count",
+        ("S8",),
+        blast.limit_forgets_lost_answers,
+        shape=limited,
+    ),
+    Bug(
+        "breaker closes by itself",
+        "after a minute the landslide goes on",
+        ("S8",),
+        blast.breaker_closes_by_itself,
+        shape=herd,
+    ),
+    Bug("dry run deletes", "a trial takes data", ("S3",), blast.dry_run_deletes, shape=dry),
+    Bug(
+        "failure told as success",
+        "the last owner failed, and the outcome is Succeeded",
+        ("S7",),
+        work_over.failure_is_success,
+    ),
+    Bug("first end counts", "not the last end", ("S7",), work_over.first_end_counts),
+    Bug("evidence made up", "told as finished, and failed", ("S7",), work_over.evidence_made_up),
+    Bug(
+        "wanted replicas ignored",
+        "a Deployment between two pods is over",
+        ("S1",),
+        work_over.wanted_replicas_ignored,
+    ),
+    Bug(
+        "Deployments not asked",
+        "between two ReplicaSets nobody wants pods",
+        ("S1",),
+        work_over.deployments_not_asked,
+    ),
+    Bug(
+        "daemon count believed",
+        "a count from before the spec changed",
+        ("S1",),
+        work_over.daemons_believed,
+    ),
+    Bug(
+        "owner of owner ignored",
+        "a JobSet that is gone was all there is",
+        ("S1",),
+        work_over.owners_of_owners_ignored,
+    ),
+    Bug(
+        "owner asked at the end",
+        "when it may have gone and its own owner go on",
+        ("S1",),
+        work_over.owner_asked_at_the_end,
+    ),
 )
 """The 14 first, in the page's order."""
 
@@ -418,7 +241,7 @@ EQUIVALENT: tuple[Bug, ...] = (
         "own writes forgotten",
         "decides on a cache that has not seen our last write",
         (),
-        forgets_own_writes,
+        switches.forgets_own_writes,
         "harmless by design: every write is conditional on the version it was decided on",
     ),
 )

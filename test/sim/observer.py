@@ -118,6 +118,7 @@ class Observer:
                 self._writes.record(commit)
             case _ if commit.name.plural == PODS:
                 self._writes.pod_deletion(commit)
+                self.ledger.undated.append(pod_of(commit.last))
             case _ if commit.name.plural == EVCS and commit.verb == "status":
                 self._outcomes.status(commit)
             case _ if commit.name.plural == EVENTS:

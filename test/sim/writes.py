@@ -36,8 +36,6 @@ MAY_WRITE_DRY = {
     (LEASES, "create"),
     (LEASES, "update"),
 }
-GONE_UNSEEN = 0.2
-"""Seconds for which a request may be under way to an object that went meanwhile."""
 VERSIONED = ("resourceVersion", "finalizers", "managedFields")
 
 
@@ -123,10 +121,10 @@ class Writes(Judge):
         if marks_of(commit.before).get(OWNER_UID, uid(evc)) != uid(evc) or deleting(commit.before):
             self._violated("S2", f"{commit.name} taken over from another owner")
         ended = [e for e in self._server.events(EVCS) if uid(e.last) == uid(evc)]
-        if deleting(evc) or ended[-1].after is None:
-            since = next(e.time for e in ended if e.after is None or deleting(e.after))
-            if commit.time - since > GONE_UNSEEN:
-                self._violated("S3", f"{commit.name} taken over for an object that is gone")
+        seen = self._ledger.visit(commit).seen.get(EVCS, self._server.revision)
+        # It may go after the last look at it, and a process may be frozen in between.
+        if any(e.revision <= seen and (e.after is None or deleting(e.after)) for e in ended):
+            self._violated("S3", f"{commit.name} taken over for an object that is gone")
         self._ledger.adopted[uid(commit.last)] = uid(evc)
         return evc
 

@@ -1,0 +1,80 @@
+"""Switches about when work is over, how it ended, and what is told of that."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+from evc.controller import owners
+from evc.kube.resources import WORKLOADS
+from evc.policy import owners as judging
+from evc.policy import usage, world
+
+
+def failure_is_success() -> AbstractContextManager[Any]:
+    real = usage.usage
+
+    def optimist(*args: Any, **named: Any) -> Any:
+        return replace(real(*args, **named), failed=False)
+
+    return patch.object(world, "usage", optimist)
+
+
+def first_end_counts() -> AbstractContextManager[Any]:
+    """The first end says how it was, not the last."""
+    real = usage._finish
+
+    def finish(ends: Any, *more: Any) -> Any:
+        time, failed = real(ends, *more)
+        dated = [(end.time, end.failed) for end in ends if end.designated and end.time is not None]
+        return time, min(dated)[1] if dated else failed
+
+    return patch.object(usage, "_finish", finish)
+
+
+def evidence_made_up() -> AbstractContextManager[Any]:
+    return patch.object(
+        usage,
+        "_told",
+        lambda end: (
+            f"{end.name} finished at {usage.stamp(end.time)}"
+            if end.time is not None
+            else f"{end.name} finished"
+        ),
+    )
+
+
+def wanted_replicas_ignored() -> AbstractContextManager[Any]:
+    real = judging.wants_pods
+
+    def wants(workload: Any) -> bool:
+        return workload.spec.replicas is None and bool(real(workload))
+
+    return patch.object(owners, "wants_pods", wants)
+
+
+def deployments_not_asked() -> AbstractContextManager[Any]:
+    kinds = {kind: r for kind, r in WORKLOADS.items() if kind != "Deployment"}
+    return patch.object(owners, "WORKLOADS", kinds)
+
+
+def daemons_believed() -> AbstractContextManager[Any]:
+    """A DaemonSet's count is believed, although its controller has not seen the spec."""
+
+    def wants(workload: Any) -> bool:
+        if workload.status.desired_number_scheduled is not None:
+            return not workload.metadata.deleting and workload.status.desired_number_scheduled > 0
+        return not workload.metadata.deleting and workload.spec.replicas != 0
+
+    return patch.object(owners, "wants_pods", wants)
+
+
+def owners_of_owners_ignored() -> AbstractContextManager[Any]:
+    return patch.object(owners, "unknown_controllers", lambda references: iter(()))
+
+
+def owner_asked_at_the_end() -> AbstractContextManager[Any]:
+    """The defect of life 1739: by then the owner's owner may be unknown."""
+    return patch.object(world.World, "_met_owner", property(lambda self: False))
