@@ -38,6 +38,16 @@ def limited(profile: Profile) -> Profile:
     return replace(profile, claims=5, limits=Limits(per_minute=1), dry_from=None, herd=0)
 
 
+def unanswered(profile: Profile) -> Profile:
+    """And many a request has no answer."""
+    return replace(limited(profile), faults={"lost reply": 0.2})
+
+
+def only(*work: str) -> Callable[[Profile], Profile]:
+    """Lives with nothing but such work."""
+    return lambda profile: replace(profile, work=work, claims=2, mischief=0, herd=0)
+
+
 def herd(profile: Profile) -> Profile:
     """More volumes due at once than the breaker lets go."""
     return replace(profile.without_faults(), claims=0, herd=26, limits=Limits(percent=10))
@@ -185,7 +195,7 @@ BUGS: tuple[Bug, ...] = (
         "what may have been deleted does not count",
         ("S8",),
         blast.limit_forgets_lost_answers,
-        shape=limited,
+        shape=unanswered,
     ),
     Bug(
         "breaker closes by itself",
@@ -214,24 +224,28 @@ BUGS: tuple[Bug, ...] = (
         "between two ReplicaSets nobody wants pods",
         ("S1",),
         work_over.deployments_not_asked,
+        shape=only("deployment"),
     ),
     Bug(
         "daemon count believed",
         "a count from before the spec changed",
         ("S1",),
         work_over.daemons_believed,
+        shape=only("daemons"),
     ),
     Bug(
         "owner of owner ignored",
         "a JobSet that is gone was all there is",
         ("S1",),
         work_over.owners_of_owners_ignored,
+        shape=only("trainjob"),
     ),
     Bug(
         "owner asked at the end",
         "when it may have gone and its own owner go on",
         ("S1",),
         work_over.owner_asked_at_the_end,
+        shape=only("trainjob"),
     ),
 )
 """The 14 first, in the page's order."""

@@ -8,7 +8,6 @@ from typing import Any
 from unittest.mock import patch
 
 from evc.controller import owners
-from evc.kube.resources import WORKLOADS
 from evc.policy import owners as judging
 from evc.policy import usage, world
 
@@ -56,8 +55,13 @@ def wanted_replicas_ignored() -> AbstractContextManager[Any]:
 
 
 def deployments_not_asked() -> AbstractContextManager[Any]:
-    kinds = {kind: r for kind, r in WORKLOADS.items() if kind != "Deployment"}
-    return patch.object(owners, "WORKLOADS", kinds)
+    """Their ReplicaSets are thought to say it all."""
+    real = owners.AskOwners.workloads
+
+    def workloads(self: Any, evc: Any) -> Any:
+        return (o for o in real(self, evc) if not o.name.startswith("Deployment/"))
+
+    return patch.object(owners.AskOwners, "workloads", workloads)
 
 
 def daemons_believed() -> AbstractContextManager[Any]:

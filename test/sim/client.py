@@ -38,6 +38,7 @@ class Owner(Protocol):
     name: str
     alive: bool
     visit: int
+    key: str
 
     def die(self, why: str) -> None:
         """Lose everything but what the server stored."""
@@ -213,6 +214,7 @@ class SimClient:
                 failed,
                 fault,
                 selector,
+                self._owner.key,
             )
         )
 

@@ -77,6 +77,8 @@ class Request:
     failed: bool
     fault: str = ""
     selector: str = ""
+    about: str = ""
+    """The key that was reconciled."""
 
 
 def meta(item: Json) -> Json:

@@ -79,7 +79,7 @@ class Life:
     def run(self) -> Verdict:
         """Live it from beginning to end."""
         users = Users(self.world, self.profile.patient)
-        users.plan(self.profile.claims, self.profile.mischief)
+        users.plan(self.profile.claims, self.profile.mischief, self.profile.work)
         users.plan_herd(self.profile.herd)
         for _ in range(self.profile.operators):
             self.start()

@@ -19,6 +19,9 @@ class Makers(Controller):
     children: ClassVar[tuple[str, ...]] = (PODS,)
     """Types its makers make; a change of one of them wakes its maker."""
 
+    slowest: ClassVar[dict[str, float]] = {}
+    """Seconds a look may take to come, where it is not one."""
+
     def __init__(self, world: World) -> None:
         super().__init__(world)
         self.sync: dict[str, Sync] = {}
@@ -48,7 +51,7 @@ class Makers(Controller):
             if found is not None and not deleting(found):
                 self.sync[plural](found)
 
-        self.world.soon("workload pace", act, 0.01, 1.0)
+        self.world.soon("workload pace", act, 0.01, self.slowest.get(plural, 1.0))
 
     def afterwards(self, maker: Json, seconds: float, action: Sync) -> None:
         """Do something with this very maker after a pause, if it is still there and to stay."""

@@ -72,6 +72,8 @@ class Process:
         self.name = name
         self.alive = True
         self.visit = 0
+        self.key = ""
+        """What is reconciled at the moment, and in which visit."""
         self.leads = not elects
         self._visits = 0
         self._world = world
@@ -192,19 +194,19 @@ class Process:
             return
         key = self.queue.poll()
         if key is not None:
-            outer = self.visit
+            outer = self.visit, self.key
             try:
                 self.controller.visit(key)
             except Crashed:
                 return
             finally:
-                self.visit = outer
+                self.visit, self.key = outer
                 self.queue.done(key)
         self._arm()
 
     def _visit(self, key: Key) -> float | None:
         self._visits += 1
-        self.visit = self._visits
+        self.visit, self.key = self._visits, str(key)
         number = self.visit
         self._observer.began(self.name, number)
         again = self.reconcile(key)

@@ -35,6 +35,8 @@ class Profile:
     """What every operator process is started with."""
     dry_from: float | None = None
     """When the operator is restarted with --dry-run, until faults stop; None: never."""
+    work: tuple[str, ...] = ()
+    """Names of the kinds of work there is (`sim.work.Work`); none: all of them."""
     herd: int = 0
     """So many claims more, whose volumes are all due within a minute."""
 

@@ -7,6 +7,8 @@ without faults they do the same things at the same times.  `sim.work` uses claim
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from e2e import manifests
 from sim.facts import ADOPT_BY
 from sim.hands import CHAOS, LONG
@@ -20,13 +22,14 @@ from sim.work import Work
 class Users(Work, Mischief):
     """Plans everything on the timeline."""
 
-    def plan(self, claims: int, mischief: int) -> None:
-        """Draw the stories of so many claims."""
+    def plan(self, claims: int, mischief: int, kinds: tuple[str, ...] = ()) -> None:
+        """Draw the stories of so many claims; ``kinds`` are of work, none: all."""
+        chosen = tuple(work for work in self.WORK if not kinds or work.__name__[1:] in kinds)
         spaces = self.one((("lab", "lab"), ("lab", "other")))
         for index in range(claims):
             apart = spaces[0] != spaces[1]
             name = "abcdef"[index - index % 2 if apart else index]
-            self._story(mischief, spaces[index % 2], name)
+            self._story(mischief, chosen, spaces[index % 2], name)
         self.world.timeline.after(CHAOS, self._go_home)
 
     def plan_herd(self, claims: int) -> None:
@@ -38,14 +41,16 @@ class Users(Work, Mischief):
             runs = self.user("lab", name, f"{name}-0", {"sim/seconds": "5"})
             self.at(start + 1.0, "runs", PODS, "lab", runs)
 
-    def _story(self, mischief: int, namespace: str, name: str) -> None:
+    def _story(
+        self, mischief: int, kinds: Sequence[Callable[..., None]], namespace: str, name: str
+    ) -> None:
         start = self.when(0.0, 20.0)
         if self.one((False, False, False, True)):
             self._offer_volume(namespace, name, start)
         manifest = self.claim(name, namespace)
         self.at(start, "creates", EVCS, namespace, manifest)
         for number in range(self.one((1, 0, 1, 2, 3))):
-            work = self.one(self.WORK)
+            work = self.one(kinds)
             work(self, namespace, name, f"{name}{number}", self.when(start - 2, start + 40))
         for _ in range(mischief):
             act = self.one(self.MISCHIEF)

@@ -24,6 +24,8 @@ class Workloads(Makers):
     """Their controllers."""
 
     children: ClassVar[tuple[str, ...]] = (PODS, REPLICASETS)
+    # Long enough for a status that is of an older spec to matter.
+    slowest: ClassVar[dict[str, float]] = {DAEMONSETS: 6.0}
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
