@@ -82,7 +82,7 @@ class SimClient:
             return found, self._server.revision
 
         items, revision = self._call("list", name, execute, field_selector)
-        return Page(tuple(_decode(resource, item) for item in items), str(revision))
+        return Page(tuple(self._world.decoded(resource, item) for item in items), str(revision))
 
     def create(self, resource: Resource[Any], namespace: str, body: Mapping[str, Any]) -> Any:
         plain = _plain(body)
@@ -168,7 +168,7 @@ class SimClient:
     def _decoded(
         self, resource: Resource[Any], verb: str, name: Name, execute: Callable[[], Json]
     ) -> Any:
-        return _decode(resource, self._call(verb, name, execute))
+        return self._world.decoded(resource, self._call(verb, name, execute))
 
     def _call(self, verb: str, name: Name, execute: Callable[[], Any], selector: str = "") -> Any:
         """Travel there, be executed or not, and travel back."""
@@ -244,7 +244,3 @@ class SimClient:
 def _plain(body: Any) -> Any:
     """The body as the real client would send it, decoded again."""
     return msgspec.json.decode(msgspec.json.encode(body))
-
-
-def _decode(resource: Resource[Any], item: Json) -> Any:
-    return resource.decode(msgspec.json.encode(item))

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import msgspec
-
 Json = dict[str, Any]
 
 
@@ -52,14 +50,14 @@ class Commit:
         return self.verb == "delete" and self.before is not None and not deleting(self.before)
 
     @cached_property
-    def event(self) -> tuple[str, bytes]:
+    def event(self) -> tuple[str, Json]:
         """What a watch sends: type and object; the last state carries the final revision."""
         kind = "ADDED" if self.before is None else "DELETED" if self.after is None else "MODIFIED"
         item = self.last
         if self.after is None:
             meta = item["metadata"] | {"resourceVersion": str(self.revision)}
             item = item | {"metadata": meta}
-        return kind, msgspec.json.encode(item)
+        return kind, item
 
 
 @dataclass(frozen=True)

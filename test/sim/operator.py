@@ -81,6 +81,7 @@ class Process:
         self._died = died
         self._observer = observer
         self._armed: float | None = None
+        self._synced = False
         client = SimClient(world, self, faults, observer)
         self._build(client, lag, elects, limits, observer.bug)
 
@@ -154,7 +155,9 @@ class Process:
 
     @property
     def synced(self) -> bool:
-        return all(reflector.store.synced for reflector in self.scope.reflectors)
+        """Whether every cache has been filled; once it was, a cache stays so."""
+        self._synced = self._synced or all(r.store.synced for r in self.scope.reflectors)
+        return self._synced
 
     def _campaign(self) -> None:
         """Try for the lease, as the election thread does; a lost lease ends the process."""

@@ -96,7 +96,7 @@ def _special(choices: Choices, profile: Profile) -> Profile:
     """Start the operator of some lives with options of their own."""
     options = ("limited", "dry", "dry", *["usual"] * 17)
     match choices.among("special", options):
-        case _ if choices.chance("special", 0.01):
+        case _ if choices.chance("special", 0.004):
             # Alone but for restarts: only then is it certain what falls due together.
             percent = choices.among("special", (10, 80, 90, 100))
             calm = replace(profile.without_faults(), claims=0, kills=profile.kills)

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from evc.kube.resources import Resource
 from evc.model.errors import Expired, Invalid, Unreachable
 from evc.model.meta import Page, WatchEvent
@@ -184,8 +182,8 @@ class Stream:
         while self._position < len(self._events) and self._connection == connection:
             commit = self._events[self._position]
             self._position += 1
-            kind, raw = commit.event
-            item = self._resource.decode(raw)
+            kind, changed = commit.event
+            item = self._decode(changed)
             self._feed(watcher.Received(WatchEvent(kind, str(commit.revision), item)))
             if self._world.choices.chance("watch hiccup", 0.3):
                 break
@@ -200,4 +198,4 @@ class Stream:
         self._later(BOOKMARKS, self._bookmark)
 
     def _decode(self, item: Json) -> Any:
-        return self._resource.decode(msgspec.json.encode(item))
+        return self._world.decoded(self._resource, item)

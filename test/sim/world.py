@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
+import msgspec
+
+from evc.kube.resources import Resource
+from evc.model.meta import T
 from sim.choices import Choices
-from sim.history import Commit
+from sim.history import Commit, Json
 from sim.server import Refusal, Server
 from sim.timeline import Timeline
 
@@ -27,10 +32,21 @@ class World:
 
     def __post_init__(self) -> None:
         self.server = Server(self.timeline)
+        self._decoded: dict[tuple[type, str, str], Any] = {}
 
     @property
     def now(self) -> float:
         return self.timeline.now
+
+    def decoded(self, resource: Resource[T], item: Json) -> T:
+        """An object as the operator's client decodes it; values are frozen, so once is enough."""
+        meta = item["metadata"]
+        version = resource.type, meta["uid"], meta["resourceVersion"]
+        found = self._decoded.get(version)
+        if found is None:
+            found = self._decoded[version] = resource.decode(msgspec.json.encode(item))
+        decoded: T = found
+        return decoded
 
     def say(self, text: str) -> None:
         """Add a line to the trace, if there is one."""
