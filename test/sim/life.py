@@ -49,6 +49,7 @@ class Verdict:
     requests: int
     created: int
     deleted: int
+    special: str
 
 
 class Life:
@@ -112,6 +113,7 @@ class Life:
             len(ledger.requests),
             sum(len(claims) for claims in ledger.created.values()),
             len(ledger.deleted),
+            self.profile.special,
         )
 
     def _rest(self, settle: float, still: float) -> None:

@@ -16,13 +16,14 @@ from sim.cluster import claim_names
 from sim.facts import born, claim_name, designated, job_end, pod_of, start
 from sim.foreign import end_of
 from sim.history import Commit, Json, condition, meta, uid
-from sim.kinds import FOREIGN, JOBS, PODS, Kind
+from sim.kinds import FOREIGN, JOBS, PODS, PVCS, Kind
 from sim.ledger import Judge, Visit
 from sim.makers import controller_of
 from sim.node import finish, terminal
 from sim.timeline import seconds
 from sim.workloads import wants_pods
 
+GONE = ("Deleted", "Expired", "Lost")
 DECIDED = ("Releasing", "Retaining")
 TOLD = re.compile(r"(\w+)/([\w.-]+) (finished|failed)(?: at (\S+?Z))?(?=;|$)")
 
@@ -46,7 +47,15 @@ class Outcomes(Judge):
         assert before is not None
         if reason in DECIDED and condition(before, "Ready").get("reason") != reason:
             self._decision(evc, self._ledger.visit(commit))
+        if condition(evc, "Finished").get("status") == "True" and reason in GONE:
+            self._gone(evc)
         self._first_use(evc)
+
+    def _gone(self, evc: Json) -> None:
+        """What is called gone must be gone, that very volume."""
+        claim = self._server.find(PVCS, meta(evc)["namespace"], claim_name(evc))
+        if claim is not None and uid(claim) == evc["status"].get("claim", {}).get("uid"):
+            self._violated("S7", f"{meta(evc)['name']} is finished, and its claim is there")
 
     def _decision(self, evc: Json, visit: Visit) -> None:
         outcome, name = evc["status"].get("outcome"), meta(evc)["name"]
@@ -89,7 +98,7 @@ class Outcomes(Judge):
     def _used(self, evc: Json, visit: Visit) -> bool:
         """Whether a designated pod that is there ran with this object's volume."""
         name = claim_name(evc)
-        claim = self._server.find("persistentvolumeclaims", meta(evc)["namespace"], name)
+        claim = self._server.find(PVCS, meta(evc)["namespace"], name)
         since = max(born(evc), born(claim) if claim is not None else 0.0)
         return any(
             designated(evc, pod) and name in claim_names(pod) and (start(pod) or 0.0) >= since

@@ -46,6 +46,13 @@ class Profile:
         troubles = self.faults or self.outages or self.skew or self.dry_from is not None
         return not troubles and self.operators == 1
 
+    @property
+    def special(self) -> str:
+        """What is not usual about the operator's options."""
+        if self.herd:
+            return "herd"
+        return "dry" if self.dry_from is not None else "limited" if self.limits.per_minute else ""
+
     def without_faults(self) -> Profile:
         """The same users with nothing in the operator's way."""
         calm = replace(self, operators=1, faults={}, lag=Lag({}), kills=0, outages=0, skew=0.0)

@@ -36,18 +36,21 @@ def commit() -> str:
 
 @pytest.mark.timeout(600)
 def test_no_life_violates_an_invariant(capsys: pytest.CaptureFixture[str]) -> None:
-    faults, bad, made = Counter[str](), [], Counter[str]()
+    faults, bad, made, special = Counter[str](), [], Counter[str](), Counter[str]()
     for seed in range(FIRST, FIRST + LIVES):
         verdict = live(seed)
         faults.update(verdict.faults)
+        special.update(filter(None, [verdict.special]))
         made.update(requests=verdict.requests, created=verdict.created, deleted=verdict.deleted)
         bad += [f"{seed}@{commit()}: {violation}" for violation in verdict.violations[:3]]
     with capsys.disabled():
-        print(f"\n{LIVES} lives, {dict(made)}, faults {dict(sorted(faults.items()))}")
+        kinds = f"{LIVES} lives, of them {dict(special)}"
+        print(f"\n{kinds}, {dict(made)}, faults {dict(sorted(faults.items()))}")
     assert not bad, "\n".join([f"{len(bad)} violations, the first:", *bad[:SHOWN]])
     if LIVES >= 1000:
-        missing = {*REQUEST_FAULTS, *STREAM_FAULTS, "pause", "kill"} - set(faults)
-        assert not missing, f"faults that never struck: {missing}"
+        wanted = {*REQUEST_FAULTS, *STREAM_FAULTS, "pause", "kill", "dry", "limited", "herd"}
+        missing = wanted - {*faults, *special}
+        assert not missing, f"never met: {missing}"
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -24,6 +24,9 @@ class DeletionLimit:
     were at its beginning (and `BREAKER_FLOOR`), the breaker opens: nothing is deleted
     any more until somebody has looked and restarts the operator.
 
+    All this is one process's own count: a successor, after a crash or an election, begins
+    at zero.
+
     A volume takes one place however often its DELETE is repeated: from its admission on,
     until it is given back or a minute has passed since the DELETE was answered.  So no
     minute sees more deletions than that, not even after a pause in the middle of one.
