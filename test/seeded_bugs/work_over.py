@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from evc.controller import owners
+from evc.controller import confirm, owners
 from evc.policy import owners as judging
 from evc.policy import usage, world
 
@@ -56,12 +56,12 @@ def wanted_replicas_ignored() -> AbstractContextManager[Any]:
 
 def deployments_not_asked() -> AbstractContextManager[Any]:
     """Their ReplicaSets are thought to say it all."""
-    real = owners.AskOwners.workloads
+    real = owners.wanting
 
-    def workloads(self: Any, evc: Any) -> Any:
-        return (o for o in real(self, evc) if not o.name.startswith("Deployment/"))
+    def wanting(evc: Any, workloads: Any) -> Any:
+        return (o for o in real(evc, workloads) if not o.name.startswith("Deployment/"))
 
-    return patch.object(owners.AskOwners, "workloads", workloads)
+    return patch.object(confirm, "wanting", wanting)
 
 
 def daemons_believed() -> AbstractContextManager[Any]:
