@@ -14,7 +14,8 @@ In the order of a life:
 `sim.observer`   hears of every write and has it judged from the history (`ledger`, `facts`) by
                  `deletions`, `writes`, `letting_go`, `rates` and `outcomes`; `settled` judges
                  the end,
-`sim.life`       puts one together; `sim.worlds` explores small ones exhaustively.
+`sim.life`       puts one together, of the kind that `profile` draws; `sim.worlds` explores
+                 small ones exhaustively.
 
 ``PYTHONPATH=src:test python -m sim SEED --trace`` replays a life.
 """
