@@ -12,6 +12,7 @@ from evc.controller.gather import Caches, OwnWrites, gather
 from evc.controller.shared import SharedReads, namespace_key
 from evc.model.meta import Key
 from evc.policy.decide import decide
+from evc.runtime.ports import UNFINISHED
 
 CATCH_UP_SECONDS = 1.0
 """When to look again if the cache lags; the awaited event normally comes first."""
@@ -29,7 +30,7 @@ class Reconcile:
     now: Callable[[], datetime]
 
     def __call__(self, key: Key) -> float | None:
-        """Return the seconds to the next deadline, or None."""
+        """Return the seconds to the next deadline, None, or UNFINISHED."""
         if key == namespace_key(key.namespace):
             return self.reads.read(key.namespace)
         if not self.writes.visible(key):
@@ -41,6 +42,6 @@ class Reconcile:
         if plan.irreversible:
             observed = self.confirm(key, observed)
             if observed is None:
-                return None
+                return UNFINISHED
             plan = decide(observed, self.now())
         return self.apply(observed, plan)

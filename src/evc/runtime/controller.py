@@ -25,7 +25,7 @@ import threading
 from evc.model.errors import ApiError
 from evc.model.meta import Key
 from evc.runtime.deadline import Deadline
-from evc.runtime.ports import Clock, Observer, Reconciler
+from evc.runtime.ports import UNFINISHED, Clock, Observer, Reconciler
 from evc.runtime.queue import RateLimitingQueue
 
 
@@ -107,6 +107,8 @@ class Controller:
         if again_in is None:
             self._queue.forget(key)
             return "success"
+        if again_in == UNFINISHED:
+            return "requeue"
         if again_in <= 0:
             self._queue.add_rate_limited(key)
             return "requeue"

@@ -6,6 +6,7 @@ composition root hands it objects of these shapes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -81,12 +82,17 @@ class Clock(Protocol):
         """
 
 
+UNFINISHED = math.inf
+"""Returned by a `Reconciler` that has asked for something and goes on when it is there."""
+
+
 class Reconciler(Protocol):
     """Makes the world match one object's spec.
 
     Called by one worker at a time per key.  Returns the seconds after which it
     wants to be called again even if nothing changes, or None.  Raising means:
-    call again with backoff.
+    call again with backoff.  `UNFINISHED`: what it waits for will add the key again, and
+    until then this was no success: the backoff of earlier failures goes on growing.
     """
 
     def __call__(self, key: Key) -> float | None:

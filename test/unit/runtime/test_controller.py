@@ -11,7 +11,7 @@ from evc.model.meta import Key
 from evc.runtime.backoff import Exponential
 from evc.runtime.controller import Controller
 from evc.runtime.deadline import Deadline
-from evc.runtime.ports import Reconciler
+from evc.runtime.ports import UNFINISHED, Reconciler
 from evc.runtime.queue import RateLimitingQueue
 
 from .fakes import FakeClock, RecordingObserver, key
@@ -79,6 +79,17 @@ def test_what_a_reconcile_leads_to(
     if value == value:
         assert room.queue.next_time() == again_at
         assert room.queue._policy.when(A, 0.0) == (1.0 if forgets else 8.0)
+
+
+def test_a_visit_that_waits_for_something_is_neither_success_nor_failure() -> None:
+    """Else what fails after every wait would be tried again at once, for ever."""
+    room = Room(outcome(UNFINISHED))
+    room.queue._policy.when(A, 0.0)
+    room.queue._policy.when(A, 0.0)
+    room.controller.visit(A)
+    assert room.observer.heard("reconciled") == [("evc", A, "requeue", 0.0)]
+    assert room.queue.next_time() is None
+    assert room.queue._policy.when(A, 0.0) == 4.0
 
 
 def test_a_failure_is_reported_with_its_error_and_delay() -> None:
