@@ -204,6 +204,12 @@ BUGS: tuple[Bug, ...] = (
         blast.breaker_closes_by_itself,
         shape=herd,
     ),
+    Bug(
+        "asking counts as success",
+        "what fails after a live read is tried again without backoff",
+        ("L2",),
+        blast.asking_counts_as_success,
+    ),
     Bug("dry run deletes", "a trial takes data", ("S3",), blast.dry_run_deletes, shape=dry),
     Bug(
         "failure told as success",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from sim.cluster import claim_names
 from sim.facts import ADOPT_BY, HOLD, OWNER_UID, claim_name, designated, template_of
+from sim.faults import READS
 from sim.foreign import goes_on
 from sim.history import Json, Request, condition, deleting, marks_of, meta, uid
 from sim.jobs import unfinished
@@ -26,7 +27,11 @@ A visit that destroys something costs 15 requests: 9 to confirm (the claim, the 
 kinds of workloads, Jobs, pods), two for each unknown owner, the status, the DELETE and its
 Event.  One that fails is repeated after 5 ms, then twice as long each time, so that at most
 twelve begin within ten seconds; and all but the last are cut short where they fail.  News
-about an object count as attempts, too.
+about an object count as attempts, too.  The reads of a namespace are counted apart.
+"""
+MOST_FAILURES = 14
+"""Of one write by one process in any ten seconds: the twelve of the backoff, and two that
+news set off.
 """
 
 
@@ -227,15 +232,23 @@ def stopped(server: Server, ledger: Ledger) -> Iterator[str]:
 
 def storms(requests: list[Request]) -> Iterator[str]:
     """Yield a sentence for each object about which requests ever came too fast (L2)."""
-    times = defaultdict(list)
+    times, failures = defaultdict(list), defaultdict(list)
     for request in requests:
         if request.name.plural != LEASES:
             times[request.about].append(request.time)
+        if request.failed and request.verb not in READS and request.name.plural != EVENTS:
+            failures[request.actor, request.verb, request.name].append(request.time)
     for about, asked in times.items():
-        for first, time in zip(asked, asked[MOST_REQUESTS:], strict=False):
-            if time - first < WINDOW:
-                yield f"L2: {MOST_REQUESTS + 1} requests about {about} in {time - first:.1f} s"
-                break
+        yield from _too_often(MOST_REQUESTS, f"requests about {about}", asked)
+    for (actor, verb, name), failed in failures.items():
+        yield from _too_often(MOST_FAILURES, f"attempts of {actor} at {verb} {name}", failed)
+
+
+def _too_often(most: int, what: str, times: list[float]) -> Iterator[str]:
+    for first, last in zip(times, times[most:], strict=False):
+        if last - first < WINDOW:
+            yield f"L2: {most + 1} {what} in {last - first:.1f} s"
+            return
 
 
 def unexplained(server: Server, ledger: Ledger) -> Iterator[str]:
