@@ -85,16 +85,18 @@ def remove(world: World, time: float, plural: str, name: str) -> None:
 
 
 def second_pod(world: World) -> None:
-    """A second pod comes at the very moment the first one's volume is due."""
+    """A second pod comes between the decision about the first one's volume and the DELETE."""
     create(world, 0.0, EVCS, manifests.claim("a", gracePeriodSeconds=2, completedPods="Delete"))
     create(world, 0.0, EVCS, manifests.claim("b", gracePeriodSeconds=0, ttlSecondsAfterFinished=60))
     create(world, 0.5, PODS, pod("a0", "a", "a", {"sim/seconds": "2"}))
     create(world, 0.6, PODS, pod("b0", "b", "b", {"sim/seconds": "3"}))
-    create(world, 5.05, PODS, pod("a1", "a", "a", {"sim/seconds": "2"}))
+    create(world, 4.02, PODS, pod("a1", "a", "a", {"sim/seconds": "2"}))
 
 
 def recreated(world: World) -> None:
-    """A claim is deleted and made again under the same name, with pods of both."""
+    """A claim is deleted and made again under the same name, with pods of both; another expires
+    just when its first pod comes.
+    """
     create(world, 0.0, EVCS, manifests.claim("a", gracePeriodSeconds=1))
     create(world, 0.0, EVCS, manifests.claim("b", expirySeconds=4))
     create(world, 0.5, PODS, pod("a0", "a", "a", {"sim/seconds": "2"}))
@@ -102,19 +104,19 @@ def recreated(world: World) -> None:
     create(world, 3.05, EVCS, manifests.claim("a", gracePeriodSeconds=1))
     remove(world, 8.0, PODS, "a0")
     create(world, 6.0, PODS, pod("a1", "a", "a", {"sim/seconds": "2"}))
-    create(world, 4.05, PODS, pod("b0", "b", "b", {"sim/seconds": "2"}))
+    create(world, 4.02, PODS, pod("b0", "b", "b", {"sim/seconds": "2"}))
 
 
 def held(world: World) -> None:
-    """Holds, on the claim and on the volume, set and lifted around the due times."""
+    """Holds, on the claim and on the volume, set between decision and DELETE, and lifted."""
     create(world, 0.0, EVCS, manifests.claim("a", gracePeriodSeconds=1))
     create(world, 0.0, EVCS, manifests.claim("b", gracePeriodSeconds=1))
     create(world, 0.5, PODS, pod("a0", "a", "a", {"sim/seconds": "2"}))
     create(world, 0.5, PODS, pod("b0", "b", "b", {"sim/seconds": "2"}))
     create(world, 8.0, PODS, pod("b1", "b", "stranger", {"sim/seconds": "2"}))
-    change(world, 4.02, EVCS, "a", {"spec": {"hold": True}})
+    change(world, 3.024, EVCS, "a", {"spec": {"hold": True}})
     hold = {"metadata": {"annotations": {HOLD: "mine"}}}
-    change(world, 4.04, "persistentvolumeclaims", "b", hold)
+    change(world, 3.028, "persistentvolumeclaims", "b", hold)
     change(world, 10.0, EVCS, "a", {"spec": {"hold": False}})
     change(world, 10.0, "persistentvolumeclaims", "b", {"metadata": {"annotations": {HOLD: None}}})
 
