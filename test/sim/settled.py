@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from typing import Any
 
 from sim.cluster import claim_names
 from sim.facts import ADOPT_BY, HOLD, OWNER_UID, claim_name, designated, template_of
@@ -232,15 +233,18 @@ def stopped(server: Server, ledger: Ledger) -> Iterator[str]:
 
 def storms(requests: list[Request]) -> Iterator[str]:
     """Yield a sentence for each object about which requests ever came too fast (L2)."""
-    times, failures = defaultdict(list), defaultdict(list)
+    times, failures, runs = defaultdict(list), defaultdict(list), Counter[Any]()
     for request in requests:
         if request.name.plural != LEASES:
             times[request.about].append(request.time)
-        if request.failed and request.verb not in READS and request.name.plural != EVENTS:
-            failures[request.actor, request.verb, request.name].append(request.time)
+        if request.verb not in READS and request.name.plural != EVENTS:
+            write = request.actor, request.verb, request.name
+            if not request.failed or request.fault == "lost reply":
+                runs[write] += 1  # done: what fails from now on is something new
+            failures[(*write, runs[write])].append(request.time)
     for about, asked in times.items():
         yield from _too_often(MOST_REQUESTS, f"requests about {about}", asked)
-    for (actor, verb, name), failed in failures.items():
+    for (actor, verb, name, _), failed in failures.items():
         yield from _too_often(MOST_FAILURES, f"attempts of {actor} at {verb} {name}", failed)
 
 
