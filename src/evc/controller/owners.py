@@ -11,6 +11,7 @@ from evc.model.core import Unstructured, Workload
 from evc.model.errors import Forbidden, NotFound
 from evc.model.evc import EphemeralVolumeClaim, OwnerSeen
 from evc.model.meta import Key
+from evc.policy.blocked import NOT_LISTABLE, NOT_READABLE
 from evc.policy.observed import Observed
 from evc.policy.owners import Ending, Owner, judged, unknown_controllers, wants_pods
 from evc.policy.usage import makes_users, owners_seen
@@ -38,7 +39,7 @@ def wanting(evc: EphemeralVolumeClaim, workloads: Workloads) -> Iterator[Owner]:
     """
     for kind, found in workloads.items():
         if isinstance(found, Forbidden):
-            yield Owner(f"{kind}/*", None, f"may not be listed: {found}")
+            yield Owner(f"{kind}/*", None, f"{NOT_LISTABLE}: {found}")
             continue
         for workload in found:
             template = workload.spec.template
@@ -63,7 +64,7 @@ class AskOwners:
             try:
                 found = self._read(seen, evc.metadata.namespace)
             except Forbidden as error:
-                yield Owner(f"{seen.kind}/{seen.name}", None, f"may not be read: {error}", seen)
+                yield Owner(f"{seen.kind}/{seen.name}", None, f"{NOT_READABLE}: {error}", seen)
                 continue
             yield replace(judged(seen, found), seen=seen)
             if found is not None:

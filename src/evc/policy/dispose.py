@@ -11,6 +11,7 @@ from evc.model.core import PersistentVolumeClaim
 from evc.model.evc import COMPLETED_PODS, OWNER_UID, Outcome
 from evc.model.meta import Condition
 from evc.policy import template
+from evc.policy.blocked import LIMITED
 from evc.policy.deadline import after, seconds_until
 from evc.policy.observed import Observed
 from evc.policy.plan import DeleteClaim, DeleteRecord, Note, PatchClaim, Plan
@@ -115,7 +116,7 @@ def overdue(world: World) -> Plan | None:
 
 def delayed(world: World) -> Plan:
     """Return the plan of a due deletion that the deletion limit does not admit yet."""
-    text = f"{world.evidence if world.used else 'never used'}; due, but deletions are limited"
+    text = f"{world.evidence if world.used else 'never used'}; due, but {LIMITED}"
     return world.plan(world.status(Summary(Reason.DRAINING, text, ready=True)))
 
 

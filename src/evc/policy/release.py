@@ -13,6 +13,7 @@ from datetime import datetime
 
 from evc.model.core import PVC_PROTECTION, PersistentVolumeClaim, Pod
 from evc.model.evc import EphemeralVolumeClaim
+from evc.policy.blocked import MOUNTED, NOT_READABLE
 from evc.policy.deadline import SETTLE, seconds_until
 from evc.policy.observed import Observed
 from evc.policy.plan import Action, DeletePod, ReleaseClaim
@@ -94,14 +95,14 @@ def _unprotect(
         )
     if observed.live and observed.mounted_by is None:
         return Step(
-            "attachments, nodes or volumes may not be read, so completed pods are not released:"
+            f"attachments, nodes or volumes {NOT_READABLE}, so completed pods are not released:"
             f" delete {_some(names)} or grant the release rights",
             pinned_by=names,
             requeue_after=60.0,
         )
     if observed.live and observed.mounted_by:
         return Step(
-            f"may still be mounted: {_some(observed.mounted_by)}",
+            f"{MOUNTED}: {_some(observed.mounted_by)}",
             pinned_by=names,
             requeue_after=RECHECK_SECONDS,
         )
