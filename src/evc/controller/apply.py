@@ -13,6 +13,7 @@ import structlog
 from evc.controller.events import Recorder
 from evc.controller.gather import OwnWrites
 from evc.controller.limits import DeletionLimit
+from evc.controller.observer import ClaimObserver, Unobserved
 from evc.controller.update import UpdateClaims
 from evc.kube.client import JSON_PATCH, Client
 from evc.kube.resources import CLAIMS, PODS, PVCS
@@ -63,6 +64,7 @@ class Apply:
         limit: DeletionLimit,
         *,
         dry_run: bool,
+        observer: ClaimObserver | None = None,
     ) -> None:
         self._client = client
         self._writes = writes
@@ -72,6 +74,7 @@ class Apply:
         self._now = now
         self._limit = limit
         self._dry_run = dry_run
+        self._observer = observer or Unobserved()
 
     def __call__(self, observed: Observed, plan: Plan) -> float | None:
         """Write the status with the version that was read (gate 3), then act.
@@ -157,7 +160,8 @@ class Apply:
                 assert evc is not None  # only an existing object has a template
                 self._update(claim, manifest, evc)
             case DeleteClaim(claim):
-                self._delete_claim(claim)
+                assert evc is not None  # without its object a claim is only released
+                self._delete_claim(claim, evc)
             case ReleaseClaim(claim):
                 self._release(claim)
             case DeletePod(pod):
@@ -181,10 +185,11 @@ class Apply:
         self._writes.wrote_pvc(created)
         log.info("Created PersistentVolumeClaim", claim=created.metadata.name)
 
-    def _delete_claim(self, claim: PersistentVolumeClaim) -> None:
+    def _delete_claim(self, claim: PersistentVolumeClaim, evc: EphemeralVolumeClaim) -> None:
         """Delete a volume, and count it unless the API server certainly did not (4xx)."""
         try:
-            self._delete(PVCS, claim)
+            with self._observer.deleting(claim, evc.status, self._now()):
+                self._delete(PVCS, claim)
         except ApiError as error:
             if not 400 <= error.status < 500:
                 self._limit.deleted(claim.metadata.uid)

@@ -7,8 +7,9 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from evc.controller.observer import ClaimObserver, Unobserved
 from evc.model.core import Job, PersistentVolumeClaim, Pod
-from evc.model.evc import EphemeralVolumeClaim
+from evc.model.evc import GROUP, PLURAL, EphemeralVolumeClaim
 from evc.model.meta import Key, T
 from evc.policy.mapping import buckets, marked_for, wanted_buckets
 from evc.policy.observed import Observed
@@ -57,6 +58,7 @@ class OwnWrites:
     """
 
     caches: Caches
+    observer: ClaimObserver = field(default_factory=Unobserved)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _claims: dict[Key, str] = field(default_factory=dict)
     _pvcs: dict[Key, str] = field(default_factory=dict)
@@ -74,14 +76,15 @@ class OwnWrites:
     def visible(self, key: Key) -> bool:
         """Whether the caches have seen all we wrote for this key."""
         with self._lock:
-            for store, written in (
-                (self.caches.claims, self._claims),
-                (self.caches.pvcs, self._pvcs),
+            for store, written, of in (
+                (self.caches.claims, self._claims, (GROUP, PLURAL)),
+                (self.caches.pvcs, self._pvcs, ("", "persistentvolumeclaims")),
             ):
                 version = written.get(key)
                 if version is None:
                     continue
                 if not store.has_seen(version):
+                    self.observer.stale(*of)
                     return False
                 del written[key]
         return True

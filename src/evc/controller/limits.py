@@ -51,6 +51,9 @@ class DeletionLimit:
         self._deleted: dict[str, tuple[float, int]] = {}
         """Volumes deleted within the window, oldest first: when, and of how many claims."""
         self.open = False
+        """Whether the breaker is; it never closes."""
+        self.put_off = {"rate": 0, "breaker": 0}
+        """How often a deletion was not admitted, by what did not admit it."""
 
     def delay(self, volume: str) -> float:
         """Return 0 and reserve a place for the volume, or the seconds after which to ask again.
@@ -64,8 +67,10 @@ class DeletionLimit:
             taken = {*self._reserved, *self._deleted} - {volume}
             claims = self._claims()
             if self._breaks(len(taken) + 1, self._claims_before(claims)):
+                self.put_off["breaker"] += 1
                 return BREAKER_RECHECK
             if self._per_minute and len(taken) >= self._per_minute:
+                self.put_off["rate"] += 1
                 times = (time for time, _ in self._deleted.values())
                 return max(0.1, next(times, now + 1.0 - WINDOW) + WINDOW - now)
             self._reserved[volume] = claims

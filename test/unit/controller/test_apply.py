@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from evc.controller.apply import Apply, NotConfirmed, NotLeading
 from evc.controller.events import Recorder
 from evc.controller.gather import OwnWrites
 from evc.controller.limits import DeletionLimit
+from evc.controller.observer import ClaimObserver
+from evc.model.core import PersistentVolumeClaim
 from evc.model.errors import (
     AlreadyExists,
     ApiError,
@@ -23,6 +27,7 @@ from evc.model.errors import (
     TooManyRequests,
     Unreachable,
 )
+from evc.model.evc import EphemeralVolumeClaimStatus
 from evc.model.meta import Key
 from evc.policy.decide import decide
 from evc.policy.observed import Observed
@@ -51,6 +56,7 @@ def apply(
     writes: OwnWrites | None = None,
     limit: DeletionLimit | None = None,
     dry_run: bool = False,
+    observer: ClaimObserver | None = None,
 ) -> float | None:
     fake: Any = client
     carried_by = Apply(
@@ -61,6 +67,7 @@ def apply(
         lambda: at(130),
         limit or unlimited(),
         dry_run=dry_run,
+        observer=observer,
     )
     return carried_by(seen, plan)
 
@@ -461,3 +468,44 @@ def test_a_plan_without_leadership_does_nothing_at_all() -> None:
     with pytest.raises(NotLeading):
         apply(client, *fresh(), leads=lambda: False)
     assert client.calls == []
+
+
+class Deletions:
+    """A `ClaimObserver` that writes down how each DELETE went."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str | None, object, object]] = []
+
+    def stale(self, group: str, resource: str) -> None:
+        raise AssertionError("nothing is written on a stale cache")
+
+    @contextmanager
+    def deleting(
+        self, claim: PersistentVolumeClaim, status: EphemeralVolumeClaimStatus, now: datetime
+    ) -> Iterator[None]:
+        news = (claim.metadata.uid, status.outcome, status.deletion_time, now)
+        try:
+            yield
+        except ApiError as error:
+            self.told.append(("refused", str(error), *news[2:]))
+            raise
+        self.told.append(news)
+
+
+class TestObservation:
+    def test_a_delete_is_told_with_what_was_decided_and_when_it_is_sent(self) -> None:
+        told = Deletions()
+        apply(RecordingClient(), *over(), observer=told)
+        assert told.told == [("claim-1", "Succeeded", at(130), at(130))]
+
+    def test_one_that_is_refused_is_told_as_such(self) -> None:
+        told = Deletions()
+        client = RecordingClient().refuse(*DELETE, Conflict("version"))
+        with pytest.raises(Conflict):
+            apply(client, *over(), observer=told)
+        assert told.told == [("refused", "version", at(130), at(130))]
+
+    def test_a_dry_run_deletes_nothing_and_tells_of_nothing(self) -> None:
+        told = Deletions()
+        apply(RecordingClient(), *over(), observer=told, dry_run=True)
+        assert told.told == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evc.controller.gather import LABELS, OwnWrites, gather
+from evc.controller.observer import Unobserved
 from evc.model.core import LabelSelector, LabelSelectorRequirement
 from evc.model.meta import Key
 from evc.policy.mapping import wanted_buckets
@@ -157,3 +158,20 @@ class TestOwnWrites:
         writes.wrote_claim(evc().value)
         assert writes.visible(KEY)
         assert not writes._claims
+
+    @pytest.mark.parametrize("resource", ["ephemeralvolumeclaims", "persistentvolumeclaims"])
+    def test_which_cache_lags_is_told_each_time(self, resource: str) -> None:
+        told: list[tuple[str, str]] = []
+
+        class Told(Unobserved):
+            def stale(self, group: str, resource: str) -> None:
+                told.append((group, resource))
+
+        writes = OwnWrites(Cluster().showing(evc().meta(resource_version="10")).caches, Told())
+        if resource == "ephemeralvolumeclaims":
+            writes.wrote_claim(evc().meta(resource_version="50").value)
+        else:
+            writes.wrote_pvc(volume().value)
+        assert not writes.visible(KEY)
+        assert not writes.visible(KEY)
+        assert told == [("evc.dev" if resource.startswith("e") else "", resource)] * 2

@@ -214,3 +214,13 @@ def test_counting_what_has_no_place_changes_nothing() -> None:
     limit = Clock().limit(per_minute=1)
     limit.deleted("never admitted")
     assert delete(limit) == 0
+
+
+def test_what_was_not_admitted_is_counted_by_what_refused_it() -> None:
+    clock = Clock()
+    limit = clock.limit(per_minute=1)
+    admitted(limit, 3)
+    assert limit.put_off == {"rate": 2, "breaker": 0}
+    breaking = Clock(claims=10).limit(max_percent=10)
+    admitted(breaking, BREAKER_FLOOR + 2)
+    assert breaking.put_off == {"rate": 0, "breaker": 2}
