@@ -72,7 +72,37 @@ def crd() -> None:
     default="0",
     show_default=True,
     metavar="ADDRESS",
-    help="Where to serve /metrics, such as :8080; 0 for off.",
+    help="Where to serve /metrics, such as :8443; 0 for off.",
+)
+@click.option(
+    "--metrics-secure",
+    type=bool,
+    is_flag=False,
+    flag_value=True,
+    default=True,
+    show_default=True,
+    metavar="BOOL",
+    help="Serve metrics over HTTPS, to those whom RBAC lets get /metrics; false for all, by HTTP.",
+)
+@click.option(
+    "--metrics-cert-path",
+    default="",
+    metavar="DIRECTORY",
+    help="Where the metrics' certificate is. Default: a self-signed one.",
+)
+@click.option(
+    "--metrics-cert-name",
+    default="tls.crt",
+    show_default=True,
+    metavar="FILE",
+    help="Its file; read again when it changes.",
+)
+@click.option(
+    "--metrics-cert-key",
+    default="tls.key",
+    show_default=True,
+    metavar="FILE",
+    help="Its key's file.",
 )
 @click.option(
     "--health-probe-bind-address",

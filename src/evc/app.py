@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -20,6 +20,7 @@ from evc.controller.enqueue import Enqueue
 from evc.controller.events import Recorder
 from evc.controller.gather import Caches, OwnWrites
 from evc.controller.limits import DeletionLimit
+from evc.controller.observer import ClaimObserver, Unobserved
 from evc.controller.reconcile import Reconcile
 from evc.controller.shared import SharedReads
 from evc.kube import config as kubeconfig
@@ -29,10 +30,11 @@ from evc.kube.lease import Lock
 from evc.kube.resources import CLAIMS, JOBS, PODS, PVCS, Resource
 from evc.kube.throttle import TokenBucket
 from evc.kube.transport import Transport
+from evc.model.core import PersistentVolumeClaim
 from evc.model.errors import ApiError, Forbidden, NotFound, Unauthorized, Unreachable
 from evc.model.evc import GROUP, PLURAL
 from evc.model.meta import Key, T
-from evc.options import OFF, Options, host_and_port
+from evc.options import Options
 from evc.policy.mapping import Designations
 from evc.runtime.backoff import Exponential
 from evc.runtime.controller import Controller
@@ -43,11 +45,14 @@ from evc.runtime.ports import Clock, Observer
 from evc.runtime.queue import RateLimitingQueue
 from evc.runtime.reflector import Reflector
 from evc.runtime.store import Store
-from evc.serving import health
-from evc.serving.http import HttpServer
+from evc.serving.access import TIMEOUT, Reviewer
+from evc.serving.health import Freshness
 from evc.serving.logs import LogObserver
 from evc.serving.metrics import Metrics
 from evc.serving.observers import Broadcast
+from evc.serving.servers import CertificateError, servers
+from evc.serving.state import measure
+from evc.serving.volumes import Volumes
 
 CONTROLLER = "ephemeralvolumeclaim"
 LEASE = f"{CONTROLLER}.{GROUP}"
@@ -90,10 +95,11 @@ def run(options: Options, clock: Clock, stop: threading.Event) -> None:
             observer,
             elector=elector,
             deadline=deadline,
+            reviewer=_client_aside(cluster, metrics, TIMEOUT),
         )
         log.info("Started operator", server=client.host, namespaces=options.namespaces or "all")
         manager.run(stop)
-    except (kubeconfig.ConfigError, NotSynced, LeadershipLost) as error:
+    except (kubeconfig.ConfigError, CertificateError, NotSynced, LeadershipLost) as error:
         raise StartError(str(error)) from error
     except OSError as error:
         raise StartError(f"cannot serve: {error}; choose another --*-bind-address") from error
@@ -146,16 +152,23 @@ def election(
         options.leader_elect_renew_deadline,
         options.leader_elect_retry_period,
     )
-    transport = Transport(
-        cluster,
-        user_agent=_user_agent(),
-        connections=1,
-        on_request=metrics.requested(cluster.host),
-        wait=lambda _: True,
-        timeout=timing.renew / 2,
-    )
-    lock = Lock(Client(transport), Key(options.leader_election_namespace, LEASE), _identity())
+    client = _client_aside(cluster, metrics, timing.renew / 2)
+    lock = Lock(client, Key(options.leader_election_namespace, LEASE), _identity())
     return Elector(LEASE, lock, timing, clock=clock, observer=observer, random=Random())
+
+
+def _client_aside(cluster: Cluster, metrics: Metrics, timeout: float) -> Client:
+    """Return a client with a connection of its own and no throttle, whose user retries."""
+    return Client(
+        Transport(
+            cluster,
+            user_agent=_user_agent(),
+            connections=1,
+            on_request=metrics.requested(cluster.host),
+            wait=lambda _: True,
+            timeout=timeout,
+        )
+    )
 
 
 def _user_agent() -> str:
@@ -209,6 +222,7 @@ def build(
     *,
     elector: Elector | None = None,
     deadline: Deadline | None = None,
+    reviewer: Reviewer | None = None,
 ) -> Manager:
     """Build and wire all parts; nothing runs yet."""
     random = Random()
@@ -216,22 +230,30 @@ def build(
         CONTROLLER, Exponential(cap=MAX_BACKOFF), clock=clock, observer=observer
     )
     designations = Designations()
+    volumes = Volumes(metrics.registry, clock.monotonic)
     scopes = {
-        namespace: informers(client, namespace, queue, designations, observer, clock, random)
-        for namespace in namespaces
+        name: informers(client, name, queue, designations, observer, clock, random, volumes.changed)
+        for name in namespaces
     }
-    metrics.measure_queue(
-        lambda: {str(priority.value): depth for priority, depth in queue.depth().items()},
-        queue.unfinished_seconds,
-        queue.longest_running_seconds,
-    )
+    limit = _limit(options, scopes, clock)
     reflectors = [reflector for scope in scopes.values() for reflector in scope.reflectors]
+    freshness = Freshness(reflectors, clock)
+    measure(
+        metrics,
+        claims=lambda: (evc for scope in scopes.values() for evc in scope.caches.claims.list()),
+        queue=queue,
+        limit=limit,
+        per_minute=options.max_deletions_per_minute,
+        freshness=freshness,
+    )
     return Manager(
-        servers=list(_servers(options, reflectors, metrics)),
+        servers=list(servers(options, reviewer or client, freshness, metrics, clock, random)),
         reflectors=reflectors,
         elector=elector,
         controllers=[
-            _controller(options, client, scopes, queue, clock, observer, elector, deadline)
+            _controller(
+                options, client, scopes, queue, clock, observer, elector, deadline, limit, volumes
+            )
         ],
         sync_timeout=SYNC_TIMEOUT,
         grace_period=GRACE_PERIOD,
@@ -249,13 +271,9 @@ def _controller(
     observer: Observer,
     elector: Elector | None,
     deadline: Deadline | None,
+    limit: DeletionLimit,
+    told: ClaimObserver,
 ) -> Controller:
-    limit = DeletionLimit(
-        per_minute=options.max_deletions_per_minute,
-        max_percent=options.max_deletions_percent,
-        claims=lambda: sum(len(scope.caches.claims) for scope in scopes.values()),
-        monotonic=clock.monotonic,
-    )
     reconcilers = {
         namespace: reconciler(
             client,
@@ -266,6 +284,7 @@ def _controller(
             elector.is_leader if elector is not None else lambda: True,
             limit,
             dry_run=options.dry_run,
+            told=told,
         )
         for namespace, scope in scopes.items()
     }
@@ -297,10 +316,20 @@ def informers(
     observer: Observer,
     clock: Clock,
     random: Random,
+    follow: Callable[[PersistentVolumeClaim | None, PersistentVolumeClaim | None], None]
+    | None = None,
 ) -> Scope:
-    """Build the four informers of a namespace and what their changes enqueue."""
+    """Build the four informers of a namespace and what their changes enqueue.
+
+    ``follow`` hears of volumes before the queue does, and must not raise.
+    """
     caches = Caches()
     enqueue = Enqueue(caches, queue, designations)
+
+    def pvc_changed(old: PersistentVolumeClaim | None, new: PersistentVolumeClaim | None) -> None:
+        if follow is not None:
+            follow(old, new)
+        enqueue.pvc_changed(old, new)
 
     def reflector(
         resource: Resource[T], store: Store[T], on_change: Callable[[T | None, T | None], None]
@@ -320,7 +349,7 @@ def informers(
         caches,
         (
             reflector(CLAIMS, caches.claims, enqueue.claim_changed),
-            reflector(PVCS, caches.pvcs, enqueue.pvc_changed),
+            reflector(PVCS, caches.pvcs, pvc_changed),
             reflector(PODS, caches.pods, enqueue.pod_changed),
             reflector(JOBS, caches.jobs, enqueue.job_changed),
         ),
@@ -337,9 +366,10 @@ def reconciler(
     limit: DeletionLimit,
     *,
     dry_run: bool,
+    told: ClaimObserver | None = None,
 ) -> Reconcile:
-    """Build what a worker calls for each key of these caches."""
-    writes = OwnWrites(caches)
+    """Build what a worker calls for each key of these caches; ``told`` hears of its steps."""
+    writes = OwnWrites(caches, told or Unobserved())
     recorder = Recorder(client, identity, clock.now)
     reads = SharedReads(client, enqueue, clock.monotonic)
     return Reconcile(
@@ -347,20 +377,24 @@ def reconciler(
         writes=writes,
         reads=reads,
         confirm=Confirm(client, reads),
-        apply=Apply(client, writes, recorder, may_write, clock.now, limit, dry_run=dry_run),
+        apply=Apply(
+            client,
+            writes,
+            recorder,
+            may_write,
+            clock.now,
+            limit,
+            dry_run=dry_run,
+            observer=told,
+        ),
         now=clock.now,
     )
 
 
-def _servers(
-    options: Options, reflectors: list[Reflector[Any]], metrics: Metrics
-) -> Iterator[HttpServer]:
-    def missing() -> list[str]:
-        return [f"cache of {r.resource} is not synced" for r in reflectors if not r.store.synced]
-
-    for name, address, routes in (
-        ("health", options.health_probe_bind_address, health.routes(missing)),
-        ("metrics", options.metrics_bind_address, metrics.routes()),
-    ):
-        if address != OFF:
-            yield HttpServer(name, *host_and_port(address), routes)
+def _limit(options: Options, scopes: Mapping[str, Scope], clock: Clock) -> DeletionLimit:
+    return DeletionLimit(
+        per_minute=options.max_deletions_per_minute,
+        max_percent=options.max_deletions_percent,
+        claims=lambda: sum(len(scope.caches.claims) for scope in scopes.values()),
+        monotonic=clock.monotonic,
+    )

@@ -31,6 +31,12 @@ class Options:
     leader_elect: bool
     leader_election_namespace: str
     log_format: Literal["plain", "json"]
+    metrics_secure: bool = True
+    """Serve metrics over HTTPS, to those whom the API server's RBAC lets read them."""
+    metrics_cert_path: str = ""
+    """Folder of the serving certificate; empty: a self-signed one."""
+    metrics_cert_name: str = "tls.crt"
+    metrics_cert_key: str = "tls.key"
     leader_elect_lease_duration: float = 15.0
     """Seconds after which others may take the lease of a leader that says nothing."""
     leader_elect_renew_deadline: float = 10.0
@@ -62,6 +68,8 @@ class Options:
         ):
             if address != OFF:
                 _checked(flag, address)
+        if self.metrics_cert_path and not self.metrics_secure:
+            raise OptionError("--metrics-cert-path needs --metrics-secure: leave one of them out")
 
     def _check_election(self) -> None:
         if not self.leader_elect:

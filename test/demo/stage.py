@@ -40,7 +40,11 @@ class Operator:
         if not program.exists():
             raise DemoError(f"there is no {program}: install this project, pip install -e .")
         metrics, health = (f"{LOOPBACK}:{port}" for port in free_ports(2))
-        addresses = f"--metrics-bind-address={metrics}", f"--health-probe-bind-address={health}"
+        addresses = (
+            f"--metrics-bind-address={metrics}",
+            "--metrics-secure=false",
+            f"--health-probe-bind-address={health}",
+        )
         command = ["run", f"--kubeconfig={kubeconfig}", *addresses]
         with open(log, "ab") as output:
             guard = subprocess.Popen(

@@ -219,6 +219,7 @@ class Operator:
             *(sys.executable, "-m", "evc", "run", f"--kubeconfig={kubeconfig}"),
             f"--health-probe-bind-address=127.0.0.1:{self.probes}",
             f"--metrics-bind-address=127.0.0.1:{self.metrics}",
+            "--metrics-secure=false",
             *args,
         ]
         self._process: subprocess.Popen[bytes] | None = None

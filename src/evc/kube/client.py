@@ -120,6 +120,10 @@ class Client:
         """Create an object whose answer nobody reads (Events)."""
         self._call("POST", path, body=body)
 
+    def review(self, path: str, body: Mapping[str, Any], *, timeout: float) -> bytes:
+        """Send a TokenReview or a SubjectAccessReview; return its answer undecoded."""
+        return self._transport.call(Request("POST", path, body=body), silence=timeout)
+
     def replace(
         self, resource: Resource[T], key: Key, body: Mapping[str, Any], *, subresource: str = ""
     ) -> T:

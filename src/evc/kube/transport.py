@@ -91,9 +91,9 @@ class Transport:
         self._time_left = time_left
         self._throttle = throttle
 
-    def call(self, request: Request) -> bytes:
+    def call(self, request: Request, *, silence: float | None = None) -> bytes:
         """Send and return the whole body of a 2xx answer; raises ApiError for all else."""
-        return self.read(self.send(request))
+        return self.read(self.send(request, silence=silence))
 
     def read(self, response: urllib3.BaseHTTPResponse) -> bytes:
         """Return the whole body, and the connection to the pool."""

@@ -1,31 +1,50 @@
-"""A small HTTP server for probes and metrics."""
+"""A small HTTP server for probes and metrics: HTTP/1.1, GET, with or without TLS."""
 
 from __future__ import annotations
 
 import socket
+import ssl
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
+import structlog
+
+log = structlog.get_logger("evc")
+
+
+class Request(NamedTuple):
+    """What a route may want to know; ``authorization`` is the header, empty if absent."""
+
+    method: str
+    path: str
+    authorization: str = ""
+
 
 class Answer(NamedTuple):
-    """A status code, a content type and a body."""
+    """A status code, a body and a content type."""
 
     code: int
     body: bytes
     content_type: str = "text/plain; charset=utf-8"
 
 
-Routes = Mapping[str, Callable[[], Answer]]
+Route = Callable[[Request], Answer]
+Routes = Mapping[str, Route]
+Tls = Callable[[], ssl.SSLContext]
+"""Returns the context for the next connection, so that a certificate can change."""
 
 
 class HttpServer:
-    """Serves GET on fixed paths in a thread of its own."""
+    """Serves GET on fixed paths in a thread of its own, each connection in another."""
 
-    def __init__(self, name: str, host: str, port: int, routes: Routes) -> None:
+    def __init__(
+        self, name: str, host: str, port: int, routes: Routes, tls: Tls | None = None
+    ) -> None:
         """Bind now, so that a taken port is an error at start (OSError)."""
-        self._server = _Server((host, port), _handler(routes))
+        self._server = _Server((host, port), _handler(routes), tls)
         self._thread = threading.Thread(
             target=self._server.serve_forever, name=name, kwargs={"poll_interval": 0.1}, daemon=True
         )
@@ -48,20 +67,41 @@ class HttpServer:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(
+        self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], tls: Tls | None
+    ) -> None:
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
+        self._tls = tls
         super().__init__(address, handler)
+
+    def get_request(self) -> tuple[socket.socket, object]:
+        connection, address = super().get_request()
+        if self._tls is not None:
+            # The handshake happens at the first read, in the connection's own thread and
+            # under its timeout: a client that sends nothing must not stop the others.
+            connection = self._tls().wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
+        return connection, address
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Tell of bugs only: a client that goes away or speaks no TLS is its own affair."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            log.error("Could not answer a request", exc_info=error)
 
 
 def _handler(routes: Routes) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
         timeout = 10
         """Seconds; a client that sends nothing must not keep a thread for ever."""
 
         def do_GET(self) -> None:
-            route = routes.get(self.path.partition("?")[0])
-            answer = route() if route is not None else Answer(404, b"not found\n")
+            path = self.path.partition("?")[0]
+            route = routes.get(path, _not_found)
+            answer = route(Request(self.command, path, self.headers.get("Authorization", "")))
             self.send_response(answer.code)
             self.send_header("Content-Type", answer.content_type)
             self.send_header("Content-Length", str(len(answer.body)))
@@ -72,3 +112,7 @@ def _handler(routes: Routes) -> type[BaseHTTPRequestHandler]:
             """Stay silent: a line per probe tells nobody anything."""
 
     return Handler
+
+
+def _not_found(_: Request) -> Answer:
+    return Answer(404, b"not found\n")

@@ -1,109 +1,102 @@
-"""Prometheus metrics under controller-runtime's names, so that its dashboards work.
+"""What the runtime does, counted under controller-runtime's names.
 
 Every label value exists at zero before the first event, and none is an object's name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from urllib.parse import urlsplit
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
 from evc.model.errors import ApiError
 from evc.model.meta import Key
-from evc.serving.http import Answer, Routes
+from evc.runtime.queue import Priority
+from evc.serving import catalogue
+from evc.serving.catalogue import Spec
+from evc.serving.http import Answer, Request
 from evc.serving.observers import Observing
 
+PATH = "/metrics"
 RESULTS = ("success", "error", "requeue", "requeue_after")
-# fmt: off
-RECONCILE_BUCKETS = (
-    .005, .01, .025, .05, .1, .15, .2, .25, .3, .35, .4, .45, .5, .6, .7, .8, .9, 1, 1.25, 1.5,
-    1.75, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9, 10, 15, 20, 25, 30, 40, 50, 60,
-)
-# fmt: on
-QUEUE_BUCKETS = tuple(10.0**exponent for exponent in range(-8, 4))
+Values = Mapping[tuple[str, ...], float]
+"""What a metric is at the moment, by its label values; {(): value} if it has no labels."""
 
 
 class Metrics(Observing):
     """Counts what the runtime does; one registry per process."""
 
     def __init__(self, controller: str, workers: int) -> None:
-        self.registry = CollectorRegistry()
+        # controller-runtime has no _created series, and they double the page.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        registry = self.registry = CollectorRegistry()
         self._controller = controller
-        counter, gauge, histogram = self._counter, self._gauge, self._histogram
-        self._reconciles = counter(
-            "controller_runtime_reconcile", "Reconciliations by result", "controller", "result"
-        )
-        self._errors = counter(
-            "controller_runtime_reconcile_errors", "Reconciliations that failed", "controller"
-        )
-        self._panics = counter(
-            "controller_runtime_reconcile_panics", "Reconciliations that hit a bug", "controller"
-        )
-        self._seconds = histogram(
-            "controller_runtime_reconcile_time_seconds",
-            "Time per reconciliation",
-            RECONCILE_BUCKETS,
-            "controller",
-        )
-        self._active = gauge(
-            "controller_runtime_active_workers", "Workers that reconcile now", "controller"
-        )
-        maximum = gauge(
-            "controller_runtime_max_concurrent_reconciles", "Number of workers", "controller"
-        )
-        queue = ("name", "controller")
-        self._adds = counter("workqueue_adds", "Keys that entered the queue", *queue)
-        self._retries = counter("workqueue_retries", "Keys put back with backoff", *queue)
-        self._waited = histogram(
-            "workqueue_queue_duration_seconds", "Time a key waited", QUEUE_BUCKETS, *queue
-        )
-        self._worked = histogram(
-            "workqueue_work_duration_seconds", "Time a key took", QUEUE_BUCKETS, *queue
-        )
-        self._requests = counter(
-            "rest_client_requests", "Requests to the API server", "code", "method", "host"
-        )
-        self._leader = gauge("leader_election_master_status", "1: leader, 0: backup", "name")
-        maximum.labels(controller).set(workers)
+        self._reconciles = catalogue.RECONCILES.counter(registry)
+        self._errors = catalogue.RECONCILE_ERRORS.counter(registry)
+        self._panics = catalogue.RECONCILE_PANICS.counter(registry)
+        self._timeouts = catalogue.RECONCILE_TIMEOUTS.counter(registry)
+        self._seconds = catalogue.RECONCILE_SECONDS.histogram(registry)
+        self._active = catalogue.ACTIVE_WORKERS.gauge(registry)
+        self._adds = catalogue.QUEUE_ADDS.counter(registry)
+        self._retries = catalogue.QUEUE_RETRIES.counter(registry)
+        self._waited = catalogue.QUEUE_WAIT.histogram(registry)
+        self._worked = catalogue.QUEUE_WORK.histogram(registry)
+        self._requests = catalogue.REQUESTS.counter(registry)
+        self._leader = catalogue.LEADER.gauge(registry)
+        self._slowpath = catalogue.LEADER_SLOWPATH.counter(registry)
+        self._certificate_reads = catalogue.CERTIFICATE_READS.counter(registry)
+        self._certificate_errors = catalogue.CERTIFICATE_ERRORS.counter(registry)
+        catalogue.MAX_WORKERS.gauge(registry).labels(controller).set(workers)
+        catalogue.TERMINAL_ERRORS.counter(registry).labels(controller)
         for result in RESULTS:
             self._reconciles.labels(controller, result)
-        for metric in (self._errors, self._panics, self._seconds, self._active):
+        for metric in (self._errors, self._panics, self._timeouts, self._seconds, self._active):
             metric.labels(controller)
         for metric in (self._adds, self._retries, self._waited, self._worked):
             metric.labels(controller, controller)
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
 
-    def routes(self) -> Routes:
-        """Return /metrics."""
-        return {
-            "/metrics": lambda: Answer(200, generate_latest(self.registry), CONTENT_TYPE_LATEST)
-        }
+    def page(self, _: Request) -> Answer:
+        """Answer /metrics."""
+        return Answer(200, generate_latest(self.registry), CONTENT_TYPE_LATEST)
+
+    def read(self, spec: Spec, values: Callable[[], Values]) -> None:
+        """Serve a metric that somebody else keeps: it is read when somebody scrapes."""
+        self.registry.register(_Reading(spec, values))
 
     def measure_queue(
         self,
-        depth: Callable[[], dict[str, int]],
+        depth: Callable[[], Mapping[Priority, int]],
         unfinished: Callable[[], float],
         longest: Callable[[], float],
     ) -> None:
-        """Read the queue's state whenever somebody scrapes; ``depth`` is by priority."""
-        name = self._controller
-        gauge = self._gauge("workqueue_depth", "Keys waiting", "name", "controller", "priority")
-        for priority in depth():
-            gauge.labels(name, name, priority).set_function(partial(_depth, depth, priority))
-        for metric, text, read in (
-            ("workqueue_unfinished_work_seconds", "Sum of the ages of running work", unfinished),
-            ("workqueue_longest_running_processor_seconds", "Age of the oldest work", longest),
-        ):
-            self._gauge(metric, text, "name", "controller").labels(name, name).set_function(read)
+        """Serve the queue's state; ``depth`` is by priority."""
+        name = (self._controller, self._controller)
+        self.read(
+            catalogue.QUEUE_DEPTH,
+            lambda: {(*name, str(priority.value)): keys for priority, keys in depth().items()},
+        )
+        self.read(catalogue.QUEUE_UNFINISHED, lambda: {name: unfinished()})
+        self.read(catalogue.QUEUE_LONGEST, lambda: {name: longest()})
 
     def requested(self, host: str) -> Callable[[str, int], None]:
         """Return what the API client calls after each request (code 0: no answer)."""
+        where = urlsplit(host).netloc
 
         def count(method: str, code: int) -> None:
-            self._requests.labels(str(code) if code else "<error>", method, host).inc()
+            self._requests.labels(str(code) if code else "<error>", method, where).inc()
 
         return count
 
@@ -126,6 +119,10 @@ class Metrics(Observing):
         if not isinstance(error, ApiError):
             self._panics.labels(controller).inc()
 
+    def reconcile_timed_out(self, controller: str, key: Key) -> None:
+        """Count a reconcile that took longer than it may."""
+        self._timeouts.labels(controller).inc()
+
     def enqueued(self, queue: str) -> None:
         """Count an add."""
         self._adds.labels(queue, queue).inc()
@@ -145,18 +142,29 @@ class Metrics(Observing):
     def leading(self, name: str, is_leader: bool) -> None:
         """Say who leads."""
         self._leader.labels(name).set(1 if is_leader else 0)
+        self._slowpath.labels(name)  # from here on it is there, at zero
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, registry=self.registry)
+    def election_slowpath(self, name: str) -> None:
+        """Count a renewal that had to read first."""
+        self._slowpath.labels(name).inc()
 
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(name, text, labels, registry=self.registry)
+    def certificate_read(self) -> None:
+        """Count a read."""
+        self._certificate_reads.inc()
 
-    def _histogram(
-        self, name: str, text: str, buckets: tuple[float, ...], *labels: str
-    ) -> Histogram:
-        return Histogram(name, text, labels, registry=self.registry, buckets=buckets)
+    def certificate_failed(self) -> None:
+        """Count a read that was of no use."""
+        self._certificate_errors.inc()
 
 
-def _depth(read: Callable[[], dict[str, int]], priority: str) -> float:
-    return read()[priority]
+class _Reading(Collector):
+    def __init__(self, spec: Spec, read: Callable[[], Values]) -> None:
+        self._spec = spec
+        self._read = read
+
+    def describe(self) -> Iterable[Metric]:
+        """Name it without reading it, which may not be possible yet."""
+        return [self._spec.family({})]
+
+    def collect(self) -> Iterable[Metric]:
+        return [self._spec.family(self._read())]

@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from evc.policy.decide import decide
+from unit.builders import at
+from unit.policy.catalogue import ALL
+
 DOCS = Path(__file__).parents[3] / "docs"
-PAGES = runpy.run_path(str(DOCS / "generate.py"))["PAGES"]
+GENERATOR = runpy.run_path(str(DOCS / "generate.py"))
+PAGES = GENERATOR["PAGES"]
 
 
 @pytest.mark.parametrize("file", PAGES)
@@ -18,7 +23,14 @@ def test_the_page_is_what_the_code_generates(file: str) -> None:
 
 
 def test_every_word_is_explained_in_a_sentence() -> None:
-    reasons = runpy.run_path(str(DOCS / "generate.py"))
     for kind in ("Reason", "EventReason"):
-        for member in reasons[kind]:
+        for member in GENERATOR[kind]:
             assert member.meaning.endswith("."), member
+
+
+def test_every_event_that_is_told_is_in_the_page_with_its_type_and_action() -> None:
+    told = GENERATOR["events_told"]()
+    assert set(told) >= set(GENERATOR["EventReason"])
+    for case in ALL:
+        for note in decide(case.seen, at(case.now)).notes:
+            assert (note.type, note.action) in told[note.reason], note
