@@ -339,7 +339,6 @@ def informers(
             ResourceWatcher(client, resource, namespace),
             store,
             on_change=on_change,
-            on_synced=lambda: None,
             observer=observer,
             clock=clock,
             random=random,

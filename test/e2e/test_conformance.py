@@ -20,7 +20,8 @@ from kubernetes.config import load_kube_config
 from cluster import ControlPlane
 from e2e import manifests
 from e2e.scenario import Scenario, eventually
-from evc.kube.client import FIELD_MANAGER, _migration, _Ownership
+from evc.kube.client import _migration, _Ownership
+from evc.model.evc import FIELD_MANAGER
 from sim import fields
 from sim.choices import Scripted
 from sim.cluster import Protection

@@ -19,9 +19,10 @@ from urllib.parse import quote
 import msgspec
 
 from evc.kube.resources import Resource
-from evc.kube.transport import FIELD_MANAGER, Request, Transport
+from evc.kube.transport import Request, Transport
 from evc.kube.watch import Stream
 from evc.model.errors import ApiError, Conflict, NotFound
+from evc.model.evc import FIELD_MANAGER
 from evc.model.meta import Key, Page, T, WatchEvent
 
 PAGE_SIZE = 500

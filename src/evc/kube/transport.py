@@ -27,12 +27,12 @@ from evc.kube.config import Cluster
 from evc.kube.errors import from_response, from_transport
 from evc.kube.throttle import TokenBucket
 from evc.model.errors import ApiError, DeadlineExceeded, Unauthorized
+from evc.model.evc import FIELD_MANAGER
 
 CONNECT_TIMEOUT = 10.0
 REQUEST_TIMEOUT = 35.0
 """Seconds without a byte.  Longer than the API's SLO for a LIST (p99 <= 30 s), so that a
 slow answer is not taken for none."""
-FIELD_MANAGER = "evc"
 
 OnRequest = Callable[[str, int], None]
 

@@ -21,6 +21,8 @@ VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 KIND = "EphemeralVolumeClaim"
 PLURAL = "ephemeralvolumeclaims"
+FIELD_MANAGER = "evc"
+"""Our name in managedFields, by which server-side apply knows what is ours to take off."""
 
 OWNER_UID = f"{GROUP}/owner-uid"
 """PVC annotation, our mark: the UID of the EphemeralVolumeClaim that made or took it."""

@@ -11,6 +11,7 @@ from evc.model.evc import (
     ADOPT_BY,
     API_VERSION,
     COMPLETED_PODS,
+    FIELD_MANAGER,
     HOLD,
     KIND,
     MANAGED_BY,
@@ -23,9 +24,6 @@ from evc.model.evc import (
     EphemeralVolumeClaim,
 )
 from evc.policy.quantity import parse
-
-FIELD_MANAGER = "evc"
-"""Our name in managedFields, by which server-side apply knows what is ours to take off."""
 
 
 def problem(evc: EphemeralVolumeClaim) -> str:

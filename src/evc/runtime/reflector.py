@@ -50,8 +50,7 @@ class Reflector(Generic[T]):
 
     ``on_change(old, new)`` hears of every change after the store has it: ``old`` is
     None for a new object, ``new`` is None for one that went.  While ``store.synced``
-    is false it is told what was there before we started.  ``on_synced()`` follows
-    every complete list.
+    is false it is told what was there before we started.
     """
 
     def __init__(
@@ -61,7 +60,6 @@ class Reflector(Generic[T]):
         store: Store[T],
         *,
         on_change: Callable[[T | None, T | None], None],
-        on_synced: Callable[[], None],
         observer: Observer,
         clock: Clock,
         random: Random,
@@ -76,7 +74,6 @@ class Reflector(Generic[T]):
         self._source = source
         self._writer = Writer(store)
         self._on_change = on_change
-        self._on_synced = on_synced
         self._observer = observer
         self._clock = clock
         self._random = random
@@ -175,8 +172,6 @@ class Reflector(Generic[T]):
         # happened since, and whoever waits for the sync finds every key enqueued.
         self._writer.mark_synced()
         self._observer.synced(self.resource, len(self.store))
-        with self._contained():
-            self._on_synced()
 
     @contextlib.contextmanager
     def _contained(self) -> Iterator[None]:

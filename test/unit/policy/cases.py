@@ -66,19 +66,10 @@ class Case:
     """Whether it is decided again from a live read before anything is written."""
     says: str = ""
     """Words in Ready's message."""
-    defect: str = ""
-    """Why the code does not do it yet."""
 
 
 def params(cases: Iterable[Case]) -> list[Any]:
-    return [
-        pytest.param(
-            case,
-            id=case.sentence,
-            marks=[pytest.mark.xfail(reason=case.defect)] if case.defect else [],
-        )
-        for case in cases
-    ]
+    return [pytest.param(case, id=case.sentence) for case in cases]
 
 
 asked = ClaimReference("scratch", request_id="10")

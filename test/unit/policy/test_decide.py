@@ -31,10 +31,7 @@ from unit.builders import (
 from unit.policy.cases import ANY, DESTRUCTIVE, Case, params
 from unit.policy.catalogue import ALL
 
-SOUND = [case for case in ALL if not case.defect]
-"""Cases for what must hold always."""
-
-every_case = pytest.mark.parametrize("case", params(SOUND))
+every_case = pytest.mark.parametrize("case", params(ALL))
 
 
 def plan_of(case: Case) -> Plan:
@@ -52,7 +49,7 @@ def written(seen: Observed, plan: Plan) -> Observed:
     return replace(seen, evc=altered(seen.evc, status=plan.status))
 
 
-@pytest.mark.parametrize("case", params(ALL))
+@every_case
 def test_sentence(case: Case) -> None:
     plan = plan_of(case)
     condition = ready(plan)

@@ -49,9 +49,7 @@ def kstatus(value: EphemeralVolumeClaim) -> str:
     return "Current"
 
 
-@pytest.mark.parametrize(
-    "case", params(c for c in ALL if not c.defect and isinstance(c.reason, Reason))
-)
+@pytest.mark.parametrize("case", params(c for c in ALL if isinstance(c.reason, Reason)))
 def test_verdict(case: Case) -> None:
     plan = decide(case.seen, at(case.now))
     assert case.seen.evc is not None

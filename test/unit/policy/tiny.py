@@ -17,7 +17,7 @@ from evc.model.core import (
     OwnedKeys,
     PersistentVolumeClaim,
 )
-from evc.model.evc import EphemeralVolumeClaimStatus
+from evc.model.evc import FIELD_MANAGER, EphemeralVolumeClaimStatus
 from evc.policy.decide import OWNER_RECHECK_SECONDS, decide
 from evc.policy.observed import Observed
 from evc.policy.owners import Ending, Owner
@@ -32,7 +32,6 @@ from evc.policy.plan import (
     ReleaseClaim,
     UpdateClaim,
 )
-from evc.policy.template import FIELD_MANAGER
 from evc.policy.usage import owners_seen
 
 

@@ -55,6 +55,17 @@ class FakePort:
         self.log(f"{self.name} down")
 
 
+class LoggingObserver(RecordingObserver):
+    """Logs when a cache is complete."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__()
+        self._log = log
+
+    def synced(self, resource: str, objects: int) -> None:
+        self._log("synced")
+
+
 class LoggedReflector(Reflector[Pod]):
     """Logs its start and end; its requests go to a scripted server."""
 
@@ -84,7 +95,7 @@ class Process:
     def __init__(self, *script: str, work: Any = None, elect: bool = True) -> None:
         self.log = Log()
         self.clock = FakeClock()
-        self.observer = RecordingObserver()
+        self.observer = LoggingObserver(self.log)
         self.stop = threading.Event()
         self.lease = FakeLease()
         shared: dict[str, Any] = {"clock": self.clock, "observer": self.observer}
@@ -94,7 +105,7 @@ class Process:
         self.source = FakeServer([*script], self.clock, threading.Event())
         self.reflector = LoggedReflector(
             "pods", self.source, Store[Pod]({}), on_change=lambda old, new: None,
-            on_synced=lambda: self.log("synced"), random=NotRandom(), **shared,
+            random=NotRandom(), **shared,
         )  # fmt: skip
         self.elector = LoggedElector(
             "evc", FakeLock(self.lease, "me"), Timing(), random=NotRandom(), **shared
