@@ -334,3 +334,6 @@ def test_what_we_created_comes_off_by_apply(with_crd: ControlPlane, scenario: Sc
     one = Sequence(2, PVCS, Model(), Real(with_crd, scenario.namespace))
     for what in ("create", "label", "migrate", "apply", "apply", "apply", "unlabel", "apply"):
         one.step(what)
+    # What we patch after an apply joins what was applied.
+    for what in ("label", "migrate", "apply", "apply"):
+        one.step(what)

@@ -233,31 +233,53 @@ class Client:
 
 
 def _migration(present: _Ownership) -> list[dict[str, Any]]:
-    """Return the JSON patch that makes metadata we set by Update count as applied; [] if none."""
-    for index, entry in enumerate(present.managed_fields):
-        if entry.get("manager") != FIELD_MANAGER or entry.get("operation") != "Update":
-            continue
-        metadata = dict(entry.get("fieldsV1", {}).get("f:metadata", {}))
-        moved = {
-            name: metadata.pop(name) for name in ("f:labels", "f:annotations") if name in metadata
-        }
-        if not moved:
-            continue
-        path = f"/metadata/managedFields/{index}"
-        applied = entry | {"operation": "Apply", "fieldsV1": {"f:metadata": moved}}
-        return [
-            # Conflict, not Invalid, if it is not that version any more.
-            {
-                "op": "replace",
-                "path": "/metadata/resourceVersion",
-                "value": present.resource_version,
-            },
-            {"op": "test", "path": f"{path}/manager", "value": FIELD_MANAGER},
-            {"op": "test", "path": f"{path}/operation", "value": "Update"},
-            {"op": "replace", "path": f"{path}/fieldsV1/f:metadata", "value": metadata},
-            {"op": "add", "path": "/metadata/managedFields/-", "value": applied},
-        ]
-    return []
+    """Return the JSON patch that makes metadata we set by Update count as applied; [] if none.
+
+    It joins what we applied before: of two entries for one manager and operation the API
+    server keeps none, and silently ignores the change.
+    """
+    entries = present.managed_fields
+    index = _ours(entries, "Update")
+    if index is None:
+        return []
+    left = dict(entries[index].get("fieldsV1", {}).get("f:metadata", {}))
+    moved = {name: left.pop(name) for name in ("f:labels", "f:annotations") if name in left}
+    if not moved:
+        return []
+    path = f"/metadata/managedFields/{index}"
+    return [
+        # Conflict, not Invalid, if it is not that version any more.
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": present.resource_version},
+        {"op": "test", "path": f"{path}/manager", "value": FIELD_MANAGER},
+        {"op": "test", "path": f"{path}/operation", "value": "Update"},
+        {"op": "replace", "path": f"{path}/fieldsV1/f:metadata", "value": left},
+        _applied(entries, entries[index], moved),
+    ]
+
+
+def _applied(
+    entries: list[dict[str, Any]], update: dict[str, Any], moved: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the operation that adds ``moved`` to what we have applied, or starts that."""
+    index = _ours(entries, "Apply")
+    if index is None:
+        entry = update | {"operation": "Apply", "fieldsV1": {"f:metadata": moved}}
+        return {"op": "add", "path": "/metadata/managedFields/-", "value": entry}
+    fields = entries[index].get("fieldsV1", {})
+    metadata = dict(fields.get("f:metadata", {}))
+    metadata |= {name: metadata.get(name, {}) | keys for name, keys in moved.items()}
+    path = f"/metadata/managedFields/{index}/fieldsV1"
+    return {"op": "replace", "path": path, "value": fields | {"f:metadata": metadata}}
+
+
+def _ours(entries: list[dict[str, Any]], operation: str) -> int | None:
+    """Return where our entry for the object itself (no subresource) is; None if nowhere."""
+    ours = (FIELD_MANAGER, operation, None)
+    for index, entry in enumerate(entries):
+        found = entry.get("manager"), entry.get("operation"), entry.get("subresource") or None
+        if found == ours:
+            return index
+    return None
 
 
 class ResourceWatcher(Generic[T]):

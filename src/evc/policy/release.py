@@ -18,7 +18,7 @@ from evc.policy.deadline import SETTLE, seconds_until
 from evc.policy.observed import Observed
 from evc.policy.plan import Action, DeletePod, ReleaseClaim
 from evc.policy.template import held_by_annotation
-from evc.policy.usage import containers_ended, designated, last_finish, unused_since
+from evc.policy.usage import containers_ended, designated, last_finish
 
 RECHECK_SECONDS = 5.0
 """How often to look again at attachments, which are not watched."""
@@ -117,8 +117,20 @@ def _last_end(pods: list[Pod], claim: PersistentVolumeClaim) -> datetime:
     claim's Unused condition.
     """
     times = [last_finish(pod) for pod in pods]
-    times += [claim.metadata.deletion_timestamp, unused_since(claim)]
+    times += [claim.metadata.deletion_timestamp, _unused_since(claim)]
     return max(time for time in times if time is not None)
+
+
+def _unused_since(claim: PersistentVolumeClaim) -> datetime | None:
+    """Return since when Kubernetes itself has seen no pod with the claim (KEP-5541).
+
+    The condition can be stale or absent, and does not know what will be restarted: it may
+    delay, and nothing else.
+    """
+    for condition in claim.status.conditions:
+        if condition.type == "Unused" and condition.status == "True":
+            return condition.last_transition_time
+    return None
 
 
 def _some(names: list[str] | tuple[str, ...], most: int = 5) -> str:

@@ -12,7 +12,6 @@ from evc.model.core import (
     Job,
     LabelSelector,
     LabelSelectorRequirement,
-    PersistentVolumeClaim,
     Pod,
     PodTemplate,
 )
@@ -112,8 +111,9 @@ def usage(
     """Return who uses and holds the volume.
 
     ``now`` stands in for the end of work that vanished without a trace (a bare pod
-    deleted while nobody watched): the grace period then starts when that was noticed, or
-    when the claim's Unused condition says that its last pod went.
+    deleted while nobody watched): the grace period then starts when that was noticed.
+    The claim's Unused condition (KEP-5541) dates nothing: it may be that of a gap between
+    two pods, and what vanished may never have referenced the claim.
     A container that started before ``since`` did so with somebody else's volume of that
     name; None: there is no volume of ours, and no start says anything.
     """
@@ -125,10 +125,7 @@ def usage(
         first_used = _first_used(observed, evc, since)
     finished, failed = None, False
     if first_used is not None and not holds:
-        unused = unused_since(observed.claim)
-        dated = unused is not None and unused >= first_used
-        noticed = unused if unused is not None and dated else _whole_second(now)
-        finished, failed = _finish(ends, evc, noticed)
+        finished, failed = _finish(ends, evc, _whole_second(now))
     return Usage(
         holds=holds,
         strangers=tuple(sorted(_strangers(observed, evc))),
@@ -333,18 +330,6 @@ def _finish(
         failed = vanished or any(end.failed for end in undated)
         return max([noticed, *(time for time, _ in dated)]), failed
     return max(dated)
-
-
-def unused_since(claim: PersistentVolumeClaim | None) -> datetime | None:
-    """Return since when Kubernetes itself has seen no pod with the claim (KEP-5541).
-
-    It only dates an end that we know of otherwise: the condition can be stale or absent,
-    and does not know what will be restarted.
-    """
-    for condition in claim.status.conditions if claim is not None else ():
-        if condition.type == "Unused" and condition.status == "True":
-            return condition.last_transition_time
-    return None
 
 
 def _whole_second(time: datetime) -> datetime:

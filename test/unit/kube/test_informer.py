@@ -60,7 +60,6 @@ def test_an_informer_follows_a_server_through_all_that_goes_wrong() -> None:
             source,
             store,
             on_change=lambda old, new: None,
-            on_synced=lambda: None,
             observer=observer,
             clock=stop.clock,
             random=NotRandom(),  # type: ignore[arg-type]

@@ -705,14 +705,6 @@ DUE = (
         again=20.0,
         status={"finished_time": at(5_000)},
     ),
-    Case(
-        "Work that vanished while nobody watched ended when Kubernetes saw the claim unused",
-        observed(used.held_by("Pod/worker"), volume().unused(since=4_990)),
-        5_000,
-        Reason.DRAINING,
-        again=20.0,
-        status={"finished_time": at(4_990), "deletion_time": at(5_020), "outcome": "Failed"},
-    ),
     *(
         Case(
             f"A claim that is unused {text} dates no end",
@@ -720,12 +712,25 @@ DUE = (
             5_000,
             Reason.DRAINING,
             again=30.0,
-            status={"finished_time": at(5_000)},
+            status={"finished_time": at(5_000), "outcome": "Failed"},
         )
         for text, unused in (
+            ("since a gap between two pods", volume().unused(since=4_900)),
             ("since before it was used", volume().unused(since=1)),
             ("no more", volume().unused(since=4_990, status="False")),
         )
+    ),
+    Case(
+        "nor that of a holder which never referenced it",
+        observed(
+            used.held_by("Pod/sidecar"),
+            volume().unused(since=100),
+            finished_worker,
+        ),
+        5_000,
+        Reason.DRAINING,
+        again=30.0,
+        status={"finished_time": at(5_000), "outcome": "Failed"},
     ),
     Case(
         "What the pod says of its end counts more than when the claim was unused",
