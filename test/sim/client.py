@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
@@ -77,12 +78,13 @@ class SimClient:
     ) -> Page[Any]:
         name = Name(resource.plural, namespace, "")
 
-        def execute() -> tuple[builtins.list[Json], int]:
+        def execute() -> tuple[builtins.list[Json], int, str]:
             found = self._server.list(resource.plural, namespace, field_selector)
-            return found, self._server.revision
+            return found, self._server.revision, self._world.timeline.stamp()
 
-        items, revision = self._call("list", name, execute, field_selector)
-        return Page(tuple(self._world.decoded(resource, item) for item in items), str(revision))
+        items, revision, date = self._call("list", name, execute, field_selector)
+        decoded = tuple(self._world.decoded(resource, item) for item in items)
+        return Page(decoded, str(revision), time=datetime.fromisoformat(date))
 
     def create(self, resource: Resource[Any], namespace: str, body: Mapping[str, Any]) -> Any:
         plain = _plain(body)

@@ -75,7 +75,7 @@ def draw(choices: Choices) -> Profile:
     lag = Lag({kind: choices.among("profile", lags) for kind in kinds} if faults else {})
     lag.streaming = bool(one(True, False))
     attachable = bool(one(True, False))
-    skew = choices.among("profile", (0.0, 0.0, 0.0, 0.0, -3.0, 2.0))
+    skew = choices.among("profile", (0.0, 0.0, 0.0, 0.0, -3.0, 60.0))
     return _special(
         choices,
         Profile(
@@ -89,10 +89,8 @@ def draw(choices: Choices) -> Profile:
             attachable=attachable,
             careful=bool(one(True, False)),
             # Of a file share nothing says when it was unmounted but the settle time, of which a
-            # clock that is ahead takes its part.
-            unmount_lag=choices.among(
-                "profile", (3.0, 30.0) if attachable else (3.0, 3.0 if skew > 0 else 8.0)
-            ),
+            # clock that is ahead takes no part.
+            unmount_lag=choices.among("profile", (3.0, 30.0) if attachable else (3.0, 8.0)),
             unused=choices.among("profile", (None, 0.5, 0.5, 5.0)),
             skew=skew,
         ),

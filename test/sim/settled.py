@@ -52,6 +52,19 @@ def unsettled(server: Server, ledger: Ledger, now: float) -> Iterator[str]:
             pinned = _pinned(server, claim) and deleting(claim)
             if not pinned:
                 yield f"S6: claim {meta(claim)['name']} ({uid(claim)}) is left without owner"
+        ours = marks_of(claim).get(OWNER_UID) in ledger.created or uid(claim) in ledger.adopted
+        if ours and not owners and not deleting(claim) and _bears_ours(claim) - living:
+            yield f"S6: claim {meta(claim)['name']} bears the mark of an object that is gone"
+
+
+def _bears_ours(claim: Json) -> set[str]:
+    """Whose mark of the operator's own making a claim bears."""
+    made = any(
+        entry["manager"] == "evc" and f"f:{OWNER_UID}" in annotations
+        for entry in meta(claim).get("managedFields", ())
+        for annotations in [entry["fieldsV1"]["f:metadata"].get("f:annotations", ())]
+    )
+    return {marks_of(claim)[OWNER_UID]} if made and OWNER_UID in marks_of(claim) else set()
 
 
 def _unfinished(server: Server, ledger: Ledger, evc: Json, now: float) -> str:
@@ -93,8 +106,6 @@ def _unfinished(server: Server, ledger: Ledger, evc: Json, now: float) -> str:
         if reason == "Retaining" and owned:
             return ""  # its record stays: it would take the volume, which is to be kept, along
         return "" if reason in ("Conflict", "Lost") else "its mark is gone"
-    if reason == "Conflict" and not made and marks_of(claim).get(ADOPT_BY) != meta(evc)["name"]:
-        return ""  # the offer was withdrawn between our mark and our noting of it
     refused = (meta(evc)["namespace"], claim_name(evc)) in ledger.refused
     if made and not (deleting(claim) or refused or _follows(claim, evc)):
         return f"labels {meta(claim).get('labels')} do not follow the template"

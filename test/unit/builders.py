@@ -46,6 +46,7 @@ from evc.model.evc import (
     ADOPT_BY,
     API_VERSION,
     COMPLETED_PODS,
+    FIELD_MANAGER,
     HOLD,
     KIND,
     MANAGED_BY,
@@ -268,6 +269,10 @@ class ClaimBuilder(Builder[PersistentVolumeClaim]):
         entry = ManagedFields(manager, "Apply", OwnedFields(keys))
         return self.meta(managed_fields=(*self.value.metadata.managed_fields, entry))
 
+    def by_us(self) -> Self:
+        """Say in managedFields that the mark is our work."""
+        return self.whose_keys(FIELD_MANAGER, annotations=(OWNER_UID,))
+
     def spec(self, **fields: Any) -> Self:
         """Replace fields of the spec."""
         return self._with(spec=replace(self.value.spec, **fields))
@@ -454,8 +459,12 @@ def observed(
     live: bool = False,
     mounted_by: tuple[str, ...] | None = None,
     owners: tuple[Owner, ...] = (),
+    time: float | None = None,
 ) -> Observed:
-    """Put an observation together; things may be given in any order."""
+    """Put an observation together; things may be given in any order.
+
+    ``time``: what the API server's clock said, cut to the second.
+    """
     values = [thing.value for thing in things if thing is not None]
     return Observed(
         evc=next((v for v in values if isinstance(v, EphemeralVolumeClaim)), None),
@@ -465,6 +474,7 @@ def observed(
         live=live,
         mounted_by=mounted_by,
         owners=owners,
+        time=None if time is None else at(time),
     )
 
 

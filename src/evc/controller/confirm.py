@@ -16,6 +16,7 @@ from evc.kube.resources import CLAIMS, PVCS, Resource
 from evc.model.errors import NotFound
 from evc.model.meta import Key, T
 from evc.policy.decide import closed
+from evc.policy.mapping import marked_for
 from evc.policy.observed import Observed
 
 
@@ -40,6 +41,8 @@ class Confirm:
         # and must not be seen alive and made owner again.
         claim = self._get(PVCS, _claim_key(key, cached))
         evc = self._get(CLAIMS, key)
+        if evc is None and claim is not None and marked_for(claim) != key:
+            claim = None  # its mark was rewritten since: it is not what this object left
         if closed(evc, claim):
             return replace(cached, evc=evc, claim=claim, live=True)
         # A read from another stage of the claim's life says too little about this one: a pod
@@ -48,7 +51,8 @@ class Confirm:
             self._reads.ask(key, claim)
             return None
         near = shared.surroundings
-        observed = replace(surroundings(evc, claim, near.pods, near.jobs), live=True)
+        seen = surroundings(evc, claim, near.pods, near.jobs)
+        observed = replace(seen, live=True, time=near.time)
         if claim is not None and claim.metadata.deleting:
             return replace(observed, mounted_by=near.mounts(claim))
         if claim is None or evc is None:

@@ -13,6 +13,7 @@ from evc.model.evc import GROUP, PLURAL, EphemeralVolumeClaim
 from evc.model.meta import Key, T
 from evc.policy.mapping import buckets, marked_for, wanted_buckets
 from evc.policy.observed import Observed
+from evc.policy.template import left_behind
 from evc.policy.usage import designated, makes_users
 from evc.runtime.store import Indexers, Store
 
@@ -97,7 +98,7 @@ def gather(caches: Caches, key: Key) -> Observed | None:
         claim = caches.pvcs.get(Key(key.namespace, evc.claim_name))
     else:
         marked = caches.pvcs.by_index(OWNER, key)
-        claim = next((claim for claim in marked if claim.metadata.deleting), None)
+        claim = next((claim for claim in marked if left_behind(claim)), None)
         if claim is None:
             return None
     return surroundings(evc, claim, caches.pods, caches.jobs)

@@ -14,6 +14,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Generic
 
 from evc.controller.gather import JOB_INDEXERS, POD_INDEXERS, Indexed
@@ -51,6 +52,8 @@ class Surroundings:
     jobs: Indexed[Job]
     pods: Indexed[Pod]
     mounts: Mounts
+    time: datetime | None
+    """The API server's clock when it listed the pods."""
 
 
 @dataclass(frozen=True)
@@ -138,12 +141,13 @@ class SharedReads:
         undecided = any(at is None or not at[1] for at in asked.values())
         workloads = list_workloads(self._client, namespace) if undecided else {}
         jobs = self._client.list(JOBS, namespace).items
-        pods = self._client.list(PODS, namespace).items
+        pods = self._client.list(PODS, namespace)
         return Surroundings(
             workloads,
             Listed(jobs, JOB_INDEXERS),
-            Listed(pods, POD_INDEXERS),
+            Listed(pods.items, POD_INDEXERS),
             Mounts(self._client),
+            pods.time,
         )
 
     def _forget_old(self) -> None:

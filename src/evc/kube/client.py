@@ -97,20 +97,21 @@ class Client:
         page = self._page(resource, namespace, query | {"continue": continue_token})
         if limit or not page.continue_token:
             return page
-        items = [*page.items]
+        items, time = [*page.items], page.time
         while page.continue_token:
             page = self._page(resource, namespace, query | {"continue": page.continue_token})
             items += page.items
-        return Page(tuple(items), page.resource_version)
+        return Page(tuple(items), page.resource_version, time=time)
 
     def _page(self, resource: Resource[T], namespace: str, query: Mapping[str, str]) -> Page[T]:
-        body = self._call("GET", resource.path(namespace), query=query)
+        request = Request("GET", resource.path(namespace), query)
+        body, time = self._transport.dated(request)
         try:
             raw = msgspec.json.decode(body, type=_RawList)
             items = tuple(resource.decode(item) for item in raw.items)
         except msgspec.DecodeError as error:
             raise ApiError(f"cannot decode a list of {resource.plural}: {error}") from error
-        return Page(items, raw.metadata.resource_version, raw.metadata.continue_)
+        return Page(items, raw.metadata.resource_version, raw.metadata.continue_, time)
 
     def create(self, resource: Resource[T], namespace: str, body: Mapping[str, Any]) -> T:
         """Create an object; AlreadyExists if the name is taken."""

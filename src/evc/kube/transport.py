@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -95,6 +97,11 @@ class Transport:
         """Send and return the whole body of a 2xx answer; raises ApiError for all else."""
         return self.read(self.send(request, silence=silence))
 
+    def dated(self, request: Request) -> tuple[bytes, datetime | None]:
+        """Do the same, and return the server's time besides, in whole seconds, if it says so."""
+        response = self.send(request)
+        return self.read(response), _date(response.headers.get("Date"))
+
     def read(self, response: urllib3.BaseHTTPResponse) -> bytes:
         """Return the whole body, and the connection to the pool."""
         try:
@@ -163,3 +170,12 @@ class Transport:
         finally:
             self._on_request(request.method, code)
         return response
+
+
+def _date(header: str | None) -> datetime | None:
+    """Return the time in a Date header (RFC 9110); None if it tells none."""
+    try:
+        time = parsedate_to_datetime(header) if header else None
+    except ValueError:
+        return None
+    return time if time is not None and time.tzinfo is not None else None

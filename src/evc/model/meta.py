@@ -102,12 +102,14 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
     ``resource_version`` is the revision of the whole list; ``continue_token``
     is empty on the last page, so an object missing from a page that has one
-    is not missing from the cluster.
+    is not missing from the cluster.  ``time`` is the server's clock when it answered, in
+    whole seconds (the Date header); None if it did not say.
     """
 
     items: tuple[T, ...]
     resource_version: str
     continue_token: str = ""
+    time: datetime | None = None
 
 
 class WatchEvent(msgspec.Struct, Generic[T], frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from evc.model.evc import EphemeralVolumeClaim, OutcomeRule
+from evc.policy.observed import Observed
 from evc.policy.usage import Usage
 
 SETTLE = timedelta(seconds=10)
@@ -53,6 +54,17 @@ def after(time: datetime, seconds: int) -> datetime:
         return time + timedelta(seconds=seconds)
     except OverflowError:
         return datetime.max.replace(tzinfo=UTC)
+
+
+def earlier_clock(observed: Observed, now: datetime) -> datetime:
+    """Return the time by our clock, or by the API server's if that is behind it.
+
+    Its time is cut to whole seconds, so the whole second counts as begun and ended: a clock
+    in step with it must not wait for the next one.
+    """
+    if observed.time is None:
+        return now
+    return min(now, after(observed.time, 1))
 
 
 def seconds_until(deadline: datetime, now: datetime) -> float:

@@ -20,10 +20,10 @@ from datetime import datetime
 from evc.model.core import PersistentVolumeClaim
 from evc.model.evc import EphemeralVolumeClaim
 from evc.policy import template
-from evc.policy.deadline import seconds_until
+from evc.policy.deadline import earlier_clock, seconds_until
 from evc.policy.dispose import deleted_by_user, leaving, orphaned, overdue, retaining, tombstone
 from evc.policy.observed import Observed
-from evc.policy.obtain import adopt, conflict, gone, provision
+from evc.policy.obtain import adopt, conflict, gone, provision, withdrawn
 from evc.policy.plan import Note, PatchClaim, Plan, UpdateClaim
 from evc.policy.reasons import EventReason, Reason
 from evc.policy.status import Summary, finished, held_by, ready_reason
@@ -37,9 +37,17 @@ Rule = Callable[[World], Plan | None]
 
 
 def decide(observed: Observed, now: datetime) -> Plan:
-    """Return what to do about one EphemeralVolumeClaim; total, and a function of values only."""
+    """Return what to do about one EphemeralVolumeClaim; total, and a function of values only.
+
+    What is read live is decided by the earlier of two clocks: creation, deletion and most
+    ends are dated by the API server, and if our clock is ahead of its, no deadline and no
+    settle time may end early for that.
+    """
+    now = earlier_clock(observed, now)
     if observed.evc is None:
         return orphaned(observed, now)
+    if observed.claim is not None and observed.claim.metadata.name != observed.evc.claim_name:
+        return Plan()  # found by its mark before the cache knew the object, whose event follows
     world = World(observed, observed.evc, now)
     plan = next(plan for plan in (rule(world) for rule in RULES) if plan is not None)
     return _following_template(world, plan)
@@ -142,6 +150,7 @@ RULES: tuple[Rule, ...] = (
     gone,
     provision,
     adopt,
+    withdrawn,
     conflict,
     leaving,
     in_use,

@@ -26,8 +26,24 @@ def orphaned(observed: Observed, now: datetime) -> Plan:
     """A user deleted the EphemeralVolumeClaim: help its claim, which the mark identifies.
 
     The garbage collector deletes the claim (ownerReference); completed pods may pin it.
-    Without an ownerReference (whenDeleted: Retain) it is never deleted, so nothing follows.
+    Without an ownerReference (whenDeleted: Retain) it stays, and is nobody's from now on.
     """
+    claim = observed.claim
+    if claim is None or claim.metadata.deleting:
+        return seen_out(observed, now)
+    return disowned(claim)
+
+
+def disowned(claim: PersistentVolumeClaim) -> Plan:
+    """Let go of a claim whose object is gone, so that a new one can be given it."""
+    patch = template.disowning(claim)
+    if patch is None:
+        return Plan()
+    return Plan(actions=(PatchClaim(claim, patch),), irreversible=True)
+
+
+def seen_out(observed: Observed, now: datetime) -> Plan:
+    """Let a deleted claim go as its mark records, whoever deleted it."""
     claim = observed.claim
     if claim is None or OWNER_UID not in claim.metadata.annotations or not claim.metadata.deleting:
         return Plan()
@@ -44,7 +60,7 @@ def tombstone(world: World) -> Plan | None:
 
 def deleted_by_user(world: World) -> Plan | None:
     """The object is being deleted (foreground cascade): as for an orphan."""
-    return orphaned(world.observed, world.now) if world.evc.metadata.deleting else None
+    return seen_out(world.observed, world.now) if world.evc.metadata.deleting else None
 
 
 def retaining(world: World) -> Plan | None:
@@ -93,25 +109,39 @@ def overdue(world: World) -> Plan | None:
     claim = world.mine
     assert claim is not None  # all rules above took the cases without one
     why = world.evidence if world.used else "no designated pod ever used it"
-    what = "letting PersistentVolumeClaim {} go, which somebody else deleted"
-    if not claim.metadata.deleting:
-        what = "deleting PersistentVolumeClaim {}"
-    text = f"{what.format(world.claim_name)}: {why}; due {stamp(world.due_time)}"
     outcome: Outcome = "Expired"
     if world.used:
         outcome = "Failed" if world.usage.failed else "Succeeded"
     if world.retains:
         return _retain(world, claim, outcome, why)
+    why = f"{why}; due {stamp(world.due_time)}"
+    if claim.metadata.deleting:
+        return _let_go(world, claim, outcome, why)
+    text = f"deleting PersistentVolumeClaim {world.claim_name}: {why}"
     status = world.status(Summary(Reason.RELEASING, text, reconciling=True), outcome=outcome)
-    actions = () if claim.metadata.deleting else (DeleteClaim(claim),)
-    note = Note(
-        "Normal", EventReason.DELETING if world.used else EventReason.EXPIRING, "Delete", text
-    )
     # Told with every DELETE that was accepted, also if an attempt before it was not.
-    also = (note,) if actions else ()
-    return world.plan(
-        status, *actions, note=None if actions else note, also=also, irreversible=True
+    note = _deleting(world, text)
+    return world.plan(status, DeleteClaim(claim), also=(note,), irreversible=True)
+
+
+def _deleting(world: World, text: str) -> Note:
+    reason = EventReason.DELETING if world.used else EventReason.EXPIRING
+    return Note("Normal", reason, "Delete", text)
+
+
+def _let_go(world: World, claim: PersistentVolumeClaim, outcome: Outcome, why: str) -> Plan:
+    """Decide durably to see out what somebody else deleted, and say what keeps it, in one."""
+    text = (
+        f"letting PersistentVolumeClaim {world.claim_name} go, which somebody else deleted: {why}"
     )
+    step = release(world.observed, claim, world.evc.spec.completed_pods, world.now)
+    status = world.status(
+        Summary(Reason.RELEASING, step.message if step.pinned_by else text, reconciling=True),
+        outcome=outcome,
+        held_by=held_by(step.pinned_by),
+    )
+    plan = world.plan(status, note=_deleting(world, text), irreversible=True)
+    return replace(plan, requeue_after=step.requeue_after)
 
 
 def delayed(world: World) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from evc.model.core import Job, PersistentVolumeClaim, Pod
 from evc.model.evc import EphemeralVolumeClaim
@@ -30,3 +31,5 @@ class Observed:
     mounted_by: tuple[str, ...] | None = None
     """VolumeAttachments and nodes that may still have the volume mounted, as Kind/name;
     None when that was not or may not be read, which counts as mounted."""
+    time: datetime | None = None
+    """The API server's clock at the live read, cut to whole seconds; None if it did not say."""

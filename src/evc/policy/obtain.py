@@ -8,7 +8,8 @@ from evc.model.core import PersistentVolumeClaim
 from evc.model.evc import ADOPT_BY, OWNER_UID, ClaimReference
 from evc.policy import template
 from evc.policy.deadline import seconds_until
-from evc.policy.dispose import finish, orphaned
+from evc.policy.dispose import disowned, finish, seen_out
+from evc.policy.mapping import marked_for
 from evc.policy.plan import CreateClaim, Note, PatchClaim, Plan
 from evc.policy.reasons import READY, EventReason, Reason
 from evc.policy.status import Summary
@@ -62,6 +63,22 @@ def adopt(world: World) -> Plan | None:
     return replace(plan, irreversible=plan.status is None)
 
 
+def withdrawn(world: World) -> Plan | None:
+    """The offer was taken back after our mark and before its uid was noted: the mark comes off.
+
+    What status says of the intent to take it over stays until then, for a crash in between.
+    """
+    claim = world.observed.claim
+    if not world.evc.adopts or claim is None or world.mine is not None or claim.metadata.deleting:
+        return None
+    known, marks = world.evc.status.claim, claim.metadata.annotations
+    ours = template.marked_by_us(claim) and marks.get(OWNER_UID) == world.evc.metadata.uid
+    if not ours or known is None or known.uid is not None:
+        return None
+    patch = template.letting_go(claim, world.evc)
+    return Plan(actions=(PatchClaim(claim, patch),), irreversible=True)
+
+
 def conflict(world: World) -> Plan | None:
     """A claim of our name is not ours: hands off, and look again when it goes.
 
@@ -105,7 +122,10 @@ def _create(world: World, note: Note | None) -> Plan:
     create = CreateClaim(template.manifest(world.evc, intent))
     status = world.status(summary, claim=intent)
     # The claim's own news come first, but for a dry run, which makes none.
-    return world.plan(status, create, note=note, requeue_after=_until_due(world))
+    plan = world.plan(status, create, note=note, requeue_after=_until_due(world))
+    # The status would not be written if the object were gone; a repetition has none, and the
+    # claim of an object that is gone would be left to nobody.
+    return replace(plan, irreversible=plan.irreversible or plan.status is None)
 
 
 def _missing(world: World) -> Plan:
@@ -141,8 +161,10 @@ def _conflict(world: World, claim: PersistentVolumeClaim) -> Plan:
         Summary(Reason.CONFLICT, text, stalled=True), claim=keep, deletion_time=None
     )
     note = Note("Warning", Reason.CONFLICT, "Create", text)
-    # It may be the volume of an earlier object of this name, on its way out.
-    step = orphaned(world.observed, world.now)
+    # It may be the volume of an earlier object of this name, on its way out or kept.
+    step = seen_out(world.observed, world.now)
+    if not claim.metadata.deleting and _of_namesake(world, claim):
+        step = disowned(claim)
     return world.plan(
         status,
         *step.actions,
@@ -150,6 +172,14 @@ def _conflict(world: World, claim: PersistentVolumeClaim) -> Plan:
         requeue_after=step.requeue_after,
         # An old cache may show an earlier claim of the name: an id is voided after a live read.
         irreversible=step.irreversible or (known is not None and known.uid is None),
+    )
+
+
+def _of_namesake(world: World, claim: PersistentVolumeClaim) -> bool:
+    """Whether the mark names an earlier object of this name, which must be gone."""
+    marks = claim.metadata.annotations
+    return (
+        marked_for(claim) == world.evc.metadata.key and marks[OWNER_UID] != world.evc.metadata.uid
     )
 
 

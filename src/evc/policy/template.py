@@ -134,13 +134,46 @@ def letting_go(claim: PersistentVolumeClaim, evc: EphemeralVolumeClaim) -> dict[
     uid = evc.metadata.uid
     others = [msgspec.to_builtins(o) for o in claim.metadata.owner_references if o.uid != uid]
     metadata: dict[str, Any] = _exactly(claim) | {"ownerReferences": others}
-    if claim.metadata.annotations.get(OWNER_UID) != uid:
-        return {"metadata": metadata}
-    gone: dict[str, None] = dict.fromkeys((*MARKS, ADOPT_BY))
-    metadata["annotations"] = gone
+    if claim.metadata.annotations.get(OWNER_UID) == uid:
+        metadata |= _unmarked(claim, evc.metadata.name)
+    return {"metadata": metadata}
+
+
+def disowning(claim: PersistentVolumeClaim) -> dict[str, Any] | None:
+    """Return the merge patch that takes the mark of an object that is gone off its claim.
+
+    The owner's consent goes with it: whoever is to delete a claim that was kept must be
+    given it anew.  None if the garbage collector is to delete the claim, or if the mark is
+    not ours to take off.
+    """
+    uid = claim.metadata.annotations.get(OWNER_UID)
+    if not marked_by_us(claim) or any(o.uid == uid for o in claim.metadata.owner_references):
+        return None
+    name = claim.metadata.annotations.get(OWNER_NAME, claim.metadata.name)
+    return {"metadata": _exactly(claim) | _unmarked(claim, name)}
+
+
+def left_behind(claim: PersistentVolumeClaim) -> bool:
+    """Whether a marked claim needs help once its object is gone."""
+    return claim.metadata.deleting or disowning(claim) is not None
+
+
+def _unmarked(claim: PersistentVolumeClaim, owner: str) -> dict[str, Any]:
+    gone: dict[str, None] = dict.fromkeys(MARKS)
+    if claim.metadata.annotations.get(ADOPT_BY) == owner:
+        gone[ADOPT_BY] = None
+    metadata: dict[str, Any] = {"annotations": gone}
     if claim.metadata.labels.get(MANAGED_BY) == "evc":
         metadata["labels"] = {MANAGED_BY: None}
-    return {"metadata": metadata}
+    return metadata
+
+
+def marked_by_us(claim: PersistentVolumeClaim) -> bool:
+    """Whether the mark was put there by us, as managedFields say, and not by somebody's hand."""
+    return OWNER_UID in claim.metadata.annotations and any(
+        entry.manager == FIELD_MANAGER and f"f:{OWNER_UID}" in entry.fields.metadata.annotations
+        for entry in claim.metadata.managed_fields
+    )
 
 
 def _exactly(claim: PersistentVolumeClaim) -> dict[str, Any]:

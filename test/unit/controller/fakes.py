@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -37,6 +38,8 @@ class RecordingClient:
     refusing: dict[tuple[str, str], Exception] = field(default_factory=dict)
     served: dict[str, str] = field(default_factory=dict)
     """Plurals of the kinds that discovery knows besides the built-in ones."""
+    time: datetime | None = None
+    """What the server's clock says."""
 
     def holding(self, *things: Builder[Any] | Any) -> RecordingClient:
         """Keep those objects."""
@@ -78,7 +81,8 @@ class RecordingClient:
         self._note("list", resource.plural, namespace, field_selector)
         things = self.objects.get(resource.plural, {}).values()
         live = field_selector == ""
-        return Page(tuple(t for t in things if live or not t.terminal), "99")
+        items = tuple(t for t in things if live or not t.terminal)
+        return Page(items, "99", time=self.time)
 
     def create(self, resource: Resource[Any], namespace: str, body: Mapping[str, Any]) -> Any:
         self._note("create", resource.plural, namespace, body)

@@ -84,6 +84,18 @@ def test_everything_a_deletion_rests_on_is_read_again() -> None:
     assert ("list", "pods", NAMESPACE, "") in client.calls
 
 
+def test_a_claim_whose_mark_was_rewritten_is_not_what_the_object_left() -> None:
+    left = volume(provided().spec(when_deleted="Retain")).by_us()
+    rewritten = left.annotated(owner_name="another", owner_uid="evc-9")
+    assert confirm(RecordingClient().holding(left), observed(None, left)).claim == left.value
+    assert confirm(RecordingClient().holding(rewritten), observed(None, left)).claim is None
+
+
+def test_the_api_servers_clock_is_read_with_the_pods() -> None:
+    client = RecordingClient(time=at(99)).holding(provided(), volume())
+    assert confirm(client, observed(provided(), volume())).time == at(99)
+
+
 def test_owners_are_read_before_their_pods() -> None:
     """A Job seen to be over makes no pod after; one that vanished left those it made."""
     client = RecordingClient().holding(provided(), volume())

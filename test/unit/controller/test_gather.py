@@ -23,6 +23,7 @@ from unit.builders import (
 from .fakes import Cluster
 
 KEY = Key(NAMESPACE, "scratch")
+RETAIN = provided().spec(when_deleted="Retain")
 ELSEWHERE = {"namespace": "elsewhere"}
 
 
@@ -53,6 +54,22 @@ def test_another_namespaces_objects_are_not_seen() -> None:
     seen = gather(cluster.caches, KEY)
     assert seen is not None
     assert (seen.claim, seen.pods, seen.jobs) == (None, (), ())
+
+
+@pytest.mark.parametrize(
+    ("left", "found"),
+    [
+        pytest.param(volume(RETAIN).by_us(), True, id="it is kept, and still bears our mark"),
+        pytest.param(volume().terminating(), True, id="it is on its way out"),
+        pytest.param(volume().by_us(), False, id="the garbage collector will delete it"),
+        pytest.param(volume(RETAIN), False, id="the mark is by somebody else's hand"),
+    ],
+)
+def test_what_a_deleted_object_left_is_looked_at_if_it_needs_help(
+    left: Builder, found: bool
+) -> None:
+    seen = gather(Cluster().showing(volume(RETAIN).meta(name="a"), left).caches, KEY)
+    assert (seen is not None and seen.claim == left.value) is found
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from evc.model.core import LabelSelector, Pod
 from evc.model.core import LabelSelectorRequirement as Needs
 from evc.model.evc import ClaimReference
+from evc.policy.decide import decide
 from evc.policy.observed import Observed
 from evc.policy.plan import (
     Action,
@@ -23,12 +25,14 @@ from evc.policy.plan import (
     DeleteClaim,
     DeletePod,
     DeleteRecord,
+    PatchClaim,
     ReleaseClaim,
 )
 from evc.policy.reasons import Reason
 from unit.builders import (
     LABELS,
     NAMESPACE,
+    EvcBuilder,
     PodBuilder,
     at,
     claim,
@@ -84,6 +88,13 @@ taken = volume().terminating(at=105)
 """Deleted by somebody else in the grace period of a work that ended at 100."""
 worker = pod().worker()
 finished_worker = worker.succeeded(at=100)
+kept = volume(provided().spec(when_deleted="Retain")).by_us()
+"""A claim of an object that was made with whenDeleted: Retain."""
+
+first_look = decide(observed(evc()), at(0)).status
+assert first_look is not None
+asked_for = EvcBuilder(structs.replace(evc().value, status=first_look))
+"""Its claim was asked for, and is not in sight."""
 
 PROVIDING = (
     Case(
@@ -109,6 +120,14 @@ PROVIDING = (
         Reason.PROVISIONING,
         (CreateClaim,),
         status={"claim": ClaimReference("scratch", request_id="7")},
+    ),
+    Case(
+        "It is repeated only after a live look: the object may be gone and the cache not know it",
+        observed(asked_for),
+        1,
+        UNCHANGED,
+        (CreateClaim,),
+        confirms=True,
     ),
     Case(
         "The claim that appears after the intent was written is ours",
@@ -1254,6 +1273,46 @@ USER_DELETED = (
         5_000,
         UNCHANGED,
         again=None,
+    ),
+    Case(
+        "A claim that it left by whenDeleted: Retain is nobody's from then on: the mark comes off",
+        observed(None, kept, finished_worker, live=True),
+        5_000,
+        UNCHANGED,
+        (PatchClaim,),
+        confirms=True,
+    ),
+    Case(
+        "A mark that somebody else put on is left alone",
+        observed(None, volume(provided().spec(when_deleted="Retain")), live=True),
+        5_000,
+        UNCHANGED,
+    ),
+    Case(
+        "A re-created object takes the mark of its namesake, which is gone, off what that left",
+        observed(evc(uid="evc-2"), kept),
+        5,
+        Reason.CONFLICT,
+        (PatchClaim,),
+        confirms=True,
+    ),
+    Case(
+        "but touches nothing that the garbage collector is about to delete",
+        observed(evc(uid="evc-2"), volume().by_us()),
+        5,
+        Reason.CONFLICT,
+    ),
+    Case(
+        "nor what an object of another name was given",
+        observed(evc(), volume(evc("cleanup", uid="evc-2").spec(when_deleted="Retain")).by_us()),
+        5,
+        Reason.CONFLICT,
+    ),
+    Case(
+        "A claim found by its mark is not taken for the one a re-created object names",
+        observed(evc().adopting("data"), kept.annotated(adopt_by="scratch")),
+        5,
+        UNCHANGED,
     ),
     Case(
         "and let go of completed pods as the mark records: Release",

@@ -181,6 +181,7 @@ OUTCOMES = (
 
 given_to_us = offered()
 adopted = offered().marked_for(adopting())
+marked_too_late = claim("data").bound().marked_for(adopting()).by_us()
 
 ADOPTING = (
     Case(
@@ -275,6 +276,20 @@ ADOPTING = (
             evc().adopting("data").claiming(uid=None),
             claim("data").bound().marked_for(adopting()),
         ),
+        2,
+        Reason.CONFLICT,
+    ),
+    Case(
+        "If the offer is taken back before its uid is noted, our mark comes off",
+        observed(evc().adopting("data").claiming(uid=None), marked_too_late),
+        2,
+        UNCHANGED,
+        (PatchClaim,),
+        confirms=True,
+    ),
+    Case(
+        "but one on its way out is left to go",
+        observed(evc().adopting("data").claiming(uid=None), marked_too_late.terminating()),
         2,
         Reason.CONFLICT,
     ),

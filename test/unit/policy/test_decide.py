@@ -204,17 +204,58 @@ def test_a_refused_claim_keeps_the_intent_and_says_why() -> None:
 
 
 def test_a_claim_that_others_deleted_is_pinned_in_status_once_it_is_due() -> None:
-    """Due, then with who keeps it, then nothing new."""
+    """In one status: that it is due, that it was deleted already, and who keeps it."""
     owner = provided().used(2).finished(100).spec(completed_pods="Wait")
     gone = volume().terminating(at=105)
     seen = observed(owner, gone, pod().worker().succeeded(at=100))
-    told = []
-    for _ in range(3):
-        plan = decide(seen, at(130))
-        assert plan.actions == ()
-        told.append(plan.status and (ready(plan).reason, plan.status.held_by is not None))  # type: ignore[union-attr]
-        seen = written(seen, plan)
-    assert told == [(Reason.RELEASING, False), (Reason.RELEASING, True), None]
+    plan = decide(seen, at(130))
+    assert plan.status is not None
+    assert plan.status.held_by is not None
+    assert (ready(plan).reason, plan.status.held_by.names) == (Reason.RELEASING, ("Pod/worker",))  # type: ignore[union-attr]
+    assert ["which somebody else deleted" in note.text for note in plan.notes] == [True]
+    after = decide(written(seen, plan), at(130))
+    assert (plan.actions, after) == ((), Plan())
+
+
+@pytest.mark.parametrize(
+    ("seen", "now", "left"),
+    [
+        pytest.param(
+            observed(
+                provided().used(2).finished(100),
+                volume(),
+                pod().worker().succeeded(at=100),
+                live=True,
+                time=109,
+            ),
+            170,
+            20,
+            id="a deadline",
+        ),
+        pytest.param(
+            observed(
+                provided().used(2).finished(100).releasing(),
+                volume().terminating(at=131),
+                pod().worker().succeeded(at=100),
+                live=True,
+                mounted_by=(),
+                time=133,
+            ),
+            170,
+            7,
+            id="the settle time of gate 5",
+        ),
+    ],
+)
+def test_a_clock_that_is_ahead_of_the_api_servers_shortens_nothing(
+    seen: Observed, now: float, left: float
+) -> None:
+    """Fault 22.  The server's time is cut to the second, which may be about to end."""
+    plan = decide(seen, at(now))
+    assert (plan.actions, plan.requeue_after) == ((), left)
+    for behind in (1, 0):
+        in_step = replace(seen, time=at(now - behind))
+        assert [type(a) for a in decide(in_step, at(now)).actions] != []
 
 
 def test_no_more_than_five_holders_are_named() -> None:
