@@ -154,5 +154,13 @@ def test_a_volume_whose_class_cannot_grow_lives_on(scenario: Scenario) -> None:
         lambda: scenario.notes("scratch").get("UpdateRefused"), "the refusal is told"
     )
     assert "could not update PersistentVolumeClaim scratch" in note
+    conditions = {
+        kind: condition(scenario.get("evc", "scratch"), kind) for kind in ("Ready", "Stalled")
+    }
+    assert (conditions["Ready"]["status"], conditions["Ready"]["reason"]) == ("True", "Waiting")
+    assert (conditions["Stalled"]["status"], conditions["Stalled"]["reason"]) == (
+        "True",
+        "UpdateRefused",
+    )
     scenario.create("pod", manifests.pod("quick", "scratch", complete_after="100ms"))
     scenario.until_gone("evc", "scratch")

@@ -58,10 +58,6 @@ class Ledger:
         """Claim uid -> EVC uid, of the operator's DELETEs."""
         self.ambiguous: set[str] = set()
         """Uids of forged claims which may count as ours or not."""
-        self.refused: set[tuple[str, str]] = set()
-        """Claims whose last patch was refused: such a change of a template is not tried again."""
-        self.ever_refused: set[tuple[str, str]] = set()
-        """Claims of which any patch ever was, or the GET that comes before it."""
         self.lateness: list[tuple[float, str]] = []
         self.visits: dict[tuple[str, int], Visit] = {}
         self.listings: defaultdict[tuple[str, str | None], list[Visit]] = defaultdict(list)

@@ -141,7 +141,7 @@ class Life:
             process.die("restart")
         revision = self.world.server.revision
         self.world.timeline.run_for(still)
-        return list(busy(self.world.server, self.observer.ledger, revision))
+        return list(busy(self.world.server, revision))
 
     @property
     def _patience(self) -> float:

@@ -39,12 +39,6 @@ class Observer:
         """Hear of a request's end; requests of elections (visit 0) are of no interest."""
         ledger = self.ledger
         ledger.requests.append(request)
-        if request.verb == "patch":
-            where = request.name.namespace, request.name.name
-            forget = ledger.refused.add if request.fault == "forbidden" else ledger.refused.discard
-            forget(where)
-        if request.verb in ("get", "patch") and request.fault == "forbidden":
-            ledger.ever_refused.add((request.name.namespace, request.name.name))
         if not request.visit or request.name.plural in (EVENTS, LEASES):
             return
         visit = ledger.visits.setdefault((request.actor, request.visit), Visit())

@@ -106,8 +106,7 @@ def _unfinished(server: Server, ledger: Ledger, evc: Json, now: float) -> str:
         if reason == "Retaining" and owned:
             return ""  # its record stays: it would take the volume, which is to be kept, along
         return "" if reason in ("Conflict", "Lost") else "its mark is gone"
-    refused = (meta(evc)["namespace"], claim_name(evc)) in ledger.refused
-    if made and not (deleting(claim) or refused or _follows(claim, evc)):
+    if made and not (deleting(claim) or _follows(claim, evc)):
         return f"labels {meta(claim).get('labels')} do not follow the template"
     if deleting(claim):
         # Somebody deleted it; a hold keeps the operator from letting go of it, too.
@@ -197,17 +196,11 @@ def _pinned(server: Server, claim: Json) -> bool:
     return bool(pods) and policy == "Wait"
 
 
-def busy(server: Server, ledger: Ledger, since: int) -> Iterator[str]:
-    """Yield each write of the operator after that revision: a settled world needs none.
-
-    But a change of a template that was refused is tried again by a new process.
-    """
+def busy(server: Server, since: int) -> Iterator[str]:
+    """Yield each write of the operator after that revision: a settled world needs none."""
     for commit in server.history:
         ours = commit.actor.startswith(OPERATOR) and commit.name.plural != LEASES
-        if not ours or commit.revision <= since:
-            continue
-        about = claim_name(commit.last) if commit.name.plural == EVCS else commit.name.name
-        if (commit.name.namespace, about) not in ledger.ever_refused:
+        if ours and commit.revision > since:
             yield f"L1: settled, and yet {commit.actor} did {commit.verb} {commit.name}"
 
 

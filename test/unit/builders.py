@@ -287,6 +287,10 @@ class ClaimBuilder(Builder[PersistentVolumeClaim]):
         bound = self.spec(volume_name=volume, storage_class_name="fast").sized("500Gi")
         return bound._with(status=ClaimStatus("Bound", size))
 
+    def in_phase(self, phase: str) -> Self:
+        """Be in that phase, whatever else its status says."""
+        return self._with(status=replace(self.value.status, phase=phase))
+
     def unused(self, since: float, status: str = "True") -> Self:
         """Kubernetes says that no pod references it since then (KEP-5541)."""
         told = ClaimCondition("Unused", status, at(since))

@@ -14,12 +14,13 @@ from evc.controller.events import Recorder
 from evc.controller.gather import OwnWrites
 from evc.controller.limits import DeletionLimit
 from evc.controller.observer import ClaimObserver, Unobserved
-from evc.controller.update import UpdateClaims
+from evc.controller.update import Refused, UpdateClaims
 from evc.kube.client import JSON_PATCH, Client
 from evc.kube.resources import CLAIMS, PODS, PVCS
 from evc.model.core import PVC_PROTECTION, PersistentVolumeClaim
 from evc.model.errors import AlreadyExists, ApiError, Forbidden, Invalid, NotFound
 from evc.model.evc import API_VERSION, KIND, EphemeralVolumeClaim, EphemeralVolumeClaimStatus
+from evc.policy.decide import update_refused
 from evc.policy.dispose import delayed
 from evc.policy.observed import Observed
 from evc.policy.obtain import refused
@@ -69,7 +70,7 @@ class Apply:
         self._client = client
         self._writes = writes
         self._recorder = recorder
-        self._update = UpdateClaims(client, writes, recorder)
+        self._update = UpdateClaims(client, writes, now)
         self._may_write = may_write
         self._now = now
         self._limit = limit
@@ -79,8 +80,9 @@ class Apply:
     def __call__(self, observed: Observed, plan: Plan) -> float | None:
         """Write the status with the version that was read (gate 3), then act.
 
-        Returns the seconds after which to come again: the plan's, or later ones if the
-        deletion limit does not admit it yet; then status says so and nothing was done.
+        Returns the seconds after which to come again: the plan's or an action's, or later
+        ones if the deletion limit does not admit it yet; then status says so and nothing
+        was done.
         """
         if plan.irreversible and not observed.live:
             raise NotConfirmed("a destructive plan needs a live read")
@@ -92,12 +94,12 @@ class Apply:
             self(observed, delayed(World(observed, evc, self._now())))
             return delay
         try:
-            self._carry_out(observed, plan)
+            again_in = self._carry_out(observed, plan)
             if self._dry_run:
                 self._limit.deleted(volume)  # as it would have been
         finally:
             self._limit.give_back(volume)
-        return plan.requeue_after
+        return again_in
 
     def _doomed(self, plan: Plan) -> str:
         """Return the uid of the volume's claim that the plan deletes, "" if it deletes none.
@@ -109,19 +111,21 @@ class Apply:
         deletes = (action for action in plan.actions if isinstance(action, DeleteClaim))
         return next((action.claim.metadata.uid for action in deletes), "")
 
-    def _carry_out(self, observed: Observed, plan: Plan) -> None:
+    def _carry_out(self, observed: Observed, plan: Plan) -> float | None:
         evc = observed.evc
         if plan.status is not None and evc is not None:
             evc = self._write_status(evc, plan.status)
+        again_in = [plan.requeue_after]
         for action in plan.actions:
             if self._dry_run:
                 log.info("Skipped action in dry run", action=type(action).__name__)
             else:
                 self._check_leadership()
-                self._act(action, observed, evc)
+                again_in.append(self._act(action, observed, evc))
         if plan.status is not None or not self._dry_run:
             for note in plan.notes:
                 self._recorder.record(note, evc, observed.claim)
+        return min((seconds for seconds in again_in if seconds is not None), default=None)
 
     def _check_leadership(self) -> None:
         """Raise if the lease may be another's by now: a paused leader that woke up."""
@@ -148,7 +152,10 @@ class Apply:
         self._writes.wrote_claim(written)
         return written
 
-    def _act(self, action: Action, observed: Observed, evc: EphemeralVolumeClaim | None) -> None:
+    def _act(
+        self, action: Action, observed: Observed, evc: EphemeralVolumeClaim | None
+    ) -> float | None:
+        """Carry out one action; return the seconds after which it has to be looked at again."""
         match action:
             case CreateClaim(manifest):
                 self._create(manifest, observed, evc)
@@ -158,7 +165,7 @@ class Apply:
                 log.info("Patched PersistentVolumeClaim", claim=claim.metadata.name)
             case UpdateClaim(claim, manifest):
                 assert evc is not None  # only an existing object has a template
-                self._update(claim, manifest, evc)
+                return self._follow(claim, manifest, observed, evc)
             case DeleteClaim(claim):
                 assert evc is not None  # without its object a claim is only released
                 self._delete_claim(claim, evc)
@@ -168,6 +175,7 @@ class Apply:
                 self._delete(PODS, pod)
             case DeleteRecord(record):
                 self._delete(CLAIMS, record)
+        return None
 
     def _create(
         self, manifest: dict[str, Any], observed: Observed, evc: EphemeralVolumeClaim | None
@@ -195,6 +203,20 @@ class Apply:
                 self._limit.deleted(claim.metadata.uid)
             raise
         self._limit.deleted(claim.metadata.uid)
+
+    def _follow(
+        self,
+        claim: PersistentVolumeClaim,
+        manifest: dict[str, Any],
+        observed: Observed,
+        evc: EphemeralVolumeClaim,
+    ) -> float | None:
+        try:
+            return self._update(claim, manifest, evc)
+        except Refused as refusal:
+            world = World(replace(observed, evc=evc), evc, self._now())
+            self(world.observed, update_refused(world, str(refusal)))
+            return refusal.again_in
 
     def _delete(self, resource: Any, thing: Any) -> None:
         """Delete exactly this object in exactly this version, or nothing (gate 4)."""

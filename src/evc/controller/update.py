@@ -3,68 +3,106 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 
-from evc.controller.events import Recorder
 from evc.controller.gather import OwnWrites
 from evc.kube.client import Client
 from evc.kube.resources import PVCS
 from evc.model.core import PersistentVolumeClaim
 from evc.model.errors import Forbidden, Invalid
 from evc.model.evc import EphemeralVolumeClaim
-from evc.policy.plan import Note
-from evc.policy.reasons import EventReason
 from evc.policy.template import metadata_differs
+from evc.runtime.backoff import exponential
 
+FIRST_RETRY = 5.0
+"""Seconds; rights that are granted a moment too late are there by then."""
+LONGEST_RETRY = 300.0
+"""Seconds; a class that cannot grow may be changed some day."""
 REFUSALS_KEPT = 10_000
 
 log = structlog.get_logger("evc")
+
+Attempt = tuple[str, int, str]
+"""What was tried: the claim's uid, the template's generation, and the claim's phase, because
+an unbound claim cannot grow yet."""
+
+
+class Refused(Exception):
+    """The API server refused the change for now; tried again after ``again_in`` seconds."""
+
+    def __init__(self, error: Exception, again_in: float) -> None:
+        super().__init__(str(error))
+        self.again_in = again_in
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    count: int
+    until: datetime
 
 
 class UpdateClaims:
     """Applies template changes; a class that cannot grow must not stop a claim's life.
 
-    A refused change of size or class is told once, does not keep labels from changing,
-    and is tried again when the template or the claim's phase changes (an unbound claim
-    cannot grow yet).
+    A refused change of size or class does not keep labels from changing.  It is tried
+    again with a backoff of its own, not at each of the claim's events, and at once when
+    the template or the claim's phase changes.
     """
 
-    def __init__(self, client: Client, writes: OwnWrites, recorder: Recorder) -> None:
+    def __init__(self, client: Client, writes: OwnWrites, now: Callable[[], datetime]) -> None:
         self._client = client
         self._writes = writes
-        self._recorder = recorder
+        self._now = now
         self._lock = threading.Lock()
-        self._refused: dict[tuple[str, int, str], None] = {}
+        self._refusals: dict[Attempt, _Refusal] = {}
 
     def __call__(
         self,
         claim: PersistentVolumeClaim,
         manifest: dict[str, Any],
         evc: EphemeralVolumeClaim,
-    ) -> None:
-        """Apply all of it, or, where the spec is refused, the metadata alone."""
+    ) -> float | None:
+        """Apply all of it or, until the spec is to be tried again, the metadata alone.
+
+        Returns the seconds until then, None if the claim follows; raises Refused when an
+        attempt fails.
+        """
         attempt = (claim.metadata.uid, evc.metadata.generation, claim.status.phase)
-        metadata = {name: value for name, value in manifest.items() if name != "spec"}
-        with self._lock:
-            refused = attempt in self._refused
-        if refused:
+        left = self._seconds_left(attempt)
+        if 0 < left <= LONGEST_RETRY:  # more: the clock was set back
             if metadata_differs(claim, evc):
-                self._apply(claim, metadata)
-            return
+                self._apply(claim, {name: v for name, v in manifest.items() if name != "spec"})
+            return left
         try:
             self._apply(claim, manifest)
         except (Invalid, Forbidden) as error:
-            with self._lock:
-                if len(self._refused) >= REFUSALS_KEPT:
-                    self._refused.clear()
-                self._refused[attempt] = None
-            text = f"could not update PersistentVolumeClaim {claim.metadata.name}: {error}"
-            note = Note("Warning", EventReason.UPDATE_REFUSED, "Update", text)
-            self._recorder.record(note, evc, claim)
-            if metadata_differs(claim, evc):
-                raise  # it follows at the next look, at the version there is then
+            again_in = self._refuse(attempt)
+            # The metadata follows at once, at the version of the claim there is then.
+            raise Refused(error, 0.0 if metadata_differs(claim, evc) else again_in) from error
+        with self._lock:
+            self._refusals.pop(attempt, None)
+        return None
+
+    def _seconds_left(self, attempt: Attempt) -> float:
+        with self._lock:
+            refusal = self._refusals.get(attempt)
+        return (refusal.until - self._now()).total_seconds() if refusal is not None else 0.0
+
+    def _refuse(self, attempt: Attempt) -> float:
+        """Count a refusal; return the seconds until the next attempt."""
+        with self._lock:
+            if len(self._refusals) >= REFUSALS_KEPT:
+                self._refusals.clear()
+            known = self._refusals.get(attempt)
+            count = known.count if known is not None else 0
+            delay = exponential(count, base=FIRST_RETRY, cap=LONGEST_RETRY)
+            self._refusals[attempt] = _Refusal(count + 1, self._now() + timedelta(seconds=delay))
+        return delay
 
     def _apply(self, claim: PersistentVolumeClaim, manifest: dict[str, Any]) -> None:
         updated = self._client.apply(PVCS, claim.metadata.key, manifest)

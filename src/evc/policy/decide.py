@@ -26,7 +26,7 @@ from evc.policy.observed import Observed
 from evc.policy.obtain import adopt, conflict, gone, provision, withdrawn
 from evc.policy.plan import Note, PatchClaim, Plan, UpdateClaim
 from evc.policy.reasons import EventReason, Reason
-from evc.policy.status import Summary, finished, held_by, ready_reason
+from evc.policy.status import Summary, finished, held_by, ready_reason, refused
 from evc.policy.usage import NAMES_SHOWN, Hold, makes_users, stamp
 from evc.policy.world import World
 
@@ -204,6 +204,18 @@ def _following_template(world: World, plan: Plan) -> Plan:
     if manifest is not None:
         return replace(plan, actions=(UpdateClaim(claim, manifest),))
     return plan
+
+
+def update_refused(world: World, error: str) -> Plan:
+    """Return the plan that records that the API server refused a change of the template.
+
+    The volume's life goes on, so Ready keeps its reason; Stalled says that the spec is not
+    what there is, until the claim follows it (`World.refusal`).
+    """
+    text = f"could not update PersistentVolumeClaim {world.claim_name}: {error}"
+    note = Note("Warning", EventReason.UPDATE_REFUSED, "Update", text)
+    status = refused(world.evc, text, world.now.replace(microsecond=0))
+    return Plan(status, notes=(note,)) if status != world.evc.status else Plan()
 
 
 def _provisioned(world: World) -> Note:

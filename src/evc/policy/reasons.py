@@ -86,5 +86,6 @@ class EventReason(_Explained):
     )
     UPDATE_REFUSED = (
         "UpdateRefused",
-        "The API server refused a change of the template; the volume lives on as it was.",
+        "The API server refused a change of the template; the volume lives on as it was, Stalled"
+        " says so, and it is tried again.",
     )

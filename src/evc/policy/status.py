@@ -6,10 +6,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
+
 from evc.model.core import PersistentVolumeClaim
-from evc.model.evc import ClaimReference, EphemeralVolumeClaim, HeldBy
+from evc.model.evc import (
+    ClaimReference,
+    EphemeralVolumeClaim,
+    EphemeralVolumeClaimStatus,
+    HeldBy,
+)
 from evc.model.meta import Condition
-from evc.policy.reasons import FINISHED, READY, RECONCILING, STALLED, USED, Reason
+from evc.policy.reasons import FINISHED, READY, RECONCILING, STALLED, USED, EventReason, Reason
 from evc.policy.usage import NAMES_SHOWN
 
 
@@ -42,9 +49,12 @@ def finished(evc: EphemeralVolumeClaim) -> Condition | None:
 
 
 def conditions(
-    evc: EphemeralVolumeClaim, summary: Summary, used: bool, now: datetime
+    evc: EphemeralVolumeClaim, summary: Summary, used: bool, now: datetime, refusal: str = ""
 ) -> tuple[Condition, ...]:
-    """Return the five conditions; lastTransitionTime moves only with the status."""
+    """Return the five conditions; lastTransitionTime moves only with the status.
+
+    ``refusal`` is why the claim does not follow its template, if it does not.
+    """
     reason, message = summary.reason.value, summary.message
     wanted = (
         (READY, summary.ready, reason, message),
@@ -61,9 +71,18 @@ def conditions(
             message if summary.finished else "",
         ),
         (RECONCILING, summary.reconciling, reason, message if summary.reconciling else ""),
-        (STALLED, summary.stalled, reason, message if summary.stalled else ""),
+        (STALLED, True, EventReason.UPDATE_REFUSED.value, refusal)
+        if refusal
+        else (STALLED, summary.stalled, reason, message if summary.stalled else ""),
     )
     return tuple(_condition(evc, kind, on, why, text, now) for kind, on, why, text in wanted)
+
+
+def refused(evc: EphemeralVolumeClaim, text: str, now: datetime) -> EphemeralVolumeClaimStatus:
+    """Return the object's status with the refusal of a template change in Stalled."""
+    stalled = _condition(evc, STALLED, True, EventReason.UPDATE_REFUSED.value, text, now)
+    others = (c for c in evc.status.conditions if c.type != STALLED)
+    return msgspec.structs.replace(evc.status, conditions=(*others, stalled))
 
 
 def _condition(

@@ -12,7 +12,7 @@ from evc.model.evc import EphemeralVolumeClaim, EphemeralVolumeClaimStatus
 from evc.policy import deadline, template
 from evc.policy.observed import Observed
 from evc.policy.plan import Action, Note, Plan
-from evc.policy.reasons import READY, Reason
+from evc.policy.reasons import READY, STALLED, EventReason, Reason
 from evc.policy.status import Summary, claim_reference, conditions, held_by, ready_reason
 from evc.policy.usage import NAMES_SHOWN, Usage, usage
 
@@ -128,6 +128,19 @@ class World:
         """Whether the volume is to stay, by the rule for this outcome."""
         return deadline.outcome_rule(self.evc, self.usage).action == "Retain"
 
+    def _refusal(self, summary: Summary) -> str:
+        """Why the claim does not follow its template, as was said when that was tried.
+
+        It is tried again, and its words stay as long as the difference does.
+        """
+        stalled, claim = self.evc.status.condition(STALLED), self.mine
+        if stalled is None or stalled.reason != EventReason.UPDATE_REFUSED.value:
+            return ""
+        over = summary.stalled or summary.reconciling or summary.finished
+        if over or claim is None or template.update(claim, self.evc) is None:
+            return ""
+        return stalled.message
+
     def status(self, summary: Summary, **overrides: Any) -> EphemeralVolumeClaimStatus:
         """Return the status that tells this world; ``overrides`` replace single fields."""
         seen = self.usage
@@ -136,7 +149,13 @@ class World:
             outcome = "Failed" if seen.failed else "Succeeded"
         fields: dict[str, Any] = {
             "observed_generation": self.evc.metadata.generation,
-            "conditions": conditions(self.evc, summary, self.used, self.now.replace(microsecond=0)),
+            "conditions": conditions(
+                self.evc,
+                summary,
+                self.used,
+                self.now.replace(microsecond=0),
+                self._refusal(summary),
+            ),
             "claim": claim_reference(self.mine, self.evc.status.claim),
             "first_used_time": seen.first_used,
             "finished_time": seen.finished,

@@ -96,7 +96,7 @@ class RecordingClient:
         self, resource: Resource[Any], key: Key, body: Mapping[str, Any], *, subresource: str = ""
     ) -> Any:
         self._note("replace", f"{resource.plural}/{subresource}", key, body)
-        made = {"resourceVersion": "50", "creationTimestamp": T0}
+        made = {"resourceVersion": "50", "generation": 1, "creationTimestamp": T0}
         raw = msgspec.json.encode({**body, "metadata": {**body["metadata"], **made}})
         return msgspec.json.decode(raw, type=resource.type)
 

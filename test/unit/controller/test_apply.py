@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace as altered
 
@@ -342,13 +343,46 @@ def test_a_mark_is_put_on_or_taken_off_in_exactly_the_version_that_was_read(
     assert content_type == "application/merge-patch+json"
 
 
-def test_a_refused_update_is_told_and_stops_nothing() -> None:
+def test_a_refused_update_is_told_said_in_status_and_tried_again() -> None:
     client = RecordingClient().refuse(*APPLY, Forbidden("the class cannot grow"))
-    assert apply(client, *changed()) == changed()[1].requeue_after
-    assert client.asked[:3] == [STATUS, APPLY, EVENT]
-    event = client.calls[2][2]
+    assert apply(client, *changed()) == 5.0
+    assert client.asked[:4] == [STATUS, APPLY, STATUS, EVENT]
+    before, after = ({c["type"]: c for c in call[3]["status"]["conditions"]} for call in
+                     (client.calls[0], client.calls[2]))  # fmt: skip
+    stalled = after.pop("Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", "UpdateRefused")
+    assert "the class cannot grow" in stalled["message"]
+    before.pop("Stalled")
+    assert after == before, "its life goes on"
+    assert client.calls[2][3]["metadata"]["resourceVersion"] == "50"  # that of the first write
+    event = client.calls[3][2]
     assert (event["type"], event["reason"]) == ("Warning", "UpdateRefused")
     assert "the class cannot grow" in event["note"]
+
+
+def test_a_deadline_is_not_put_off_by_an_update_that_is_tried_again_later() -> None:
+    client = RecordingClient().refuse(*APPLY, Forbidden("the class cannot grow"))
+    seen, plan = changed()
+    assert apply(client, seen, replace(plan, requeue_after=2.0)) == 2.0
+
+
+def test_what_was_refused_before_in_the_same_words_is_not_told_again() -> None:
+    """Another process, after a restart: it tries, and there is nothing new to say."""
+    client = RecordingClient().refuse(*APPLY, Forbidden("the class cannot grow"))
+    seen, plan = changed()
+    apply(client, seen, plan)
+    assert seen.evc is not None
+    said = msgspec.convert(client.calls[2][3]["status"], EphemeralVolumeClaimStatus)
+    known = replace(seen, evc=altered(seen.evc, status=said))
+    client.calls.clear()
+    again = decide(known, at(2))
+    assert again.status is None
+    apply(client, known, again)
+    assert client.asked == [APPLY]
+    grown = replace(known, claim=volume().sized("1Ti").value)
+    stalled = decide(grown, at(3)).status.condition("Stalled")  # type: ignore[union-attr]
+    assert stalled is not None
+    assert stalled.status == "False", "the claim follows"
 
 
 def test_an_update_without_an_answer_is_tried_again() -> None:
