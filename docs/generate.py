@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from prometheus_client.core import Metric
 
 from evc.controller.events import CONTROLLER as REPORTING_CONTROLLER
 from evc.model.schema import custom_resource_definition
-from evc.policy.reasons import CONDITIONS, EventReason, Reason
+from evc.policy.reasons import CONDITIONS, UNTOLD, EventReason, Reason
 from evc.serving import catalogue
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -39,7 +40,8 @@ def reasons_page() -> str:
             "|---|---|",
             *(f"| `{reason.value}` | {reason.meaning} |" for reason in Reason),
             "",
-            "A change to one of them is told by an event of the same reason, but for those below.",
+            "A change to one of them is told by an event of the same reason, but for the ordinary"
+            f" course, of which status says as much: {_listed(UNTOLD)}.",
             "",
             "## Other events",
             "",
@@ -49,6 +51,10 @@ def reasons_page() -> str:
             "",
         ]
     )
+
+
+def _listed(reasons: Iterable[Reason]) -> str:
+    return ", ".join(f"`{reason.value}`" for reason in Reason if reason in reasons)
 
 
 def api_page() -> str:

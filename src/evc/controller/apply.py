@@ -35,6 +35,7 @@ from evc.policy.plan import (
     ReleaseClaim,
     UpdateClaim,
 )
+from evc.policy.reasons import READY
 from evc.policy.world import World
 
 log = structlog.get_logger("evc")
@@ -150,6 +151,9 @@ class Apply:
         }
         written = self._client.replace(CLAIMS, meta.key, body, subresource="status")
         self._writes.wrote_claim(written)
+        before, after = (told.condition(READY) for told in (evc.status, status))
+        if after is not None and (before is None or before.reason != after.reason):
+            log.info("Changed status", reason=after.reason, message=after.message)
         return written
 
     def _act(

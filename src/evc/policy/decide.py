@@ -89,7 +89,7 @@ def in_use(world: World) -> Plan | None:
     text = f"held by {_listed(holds)}"
     again = OWNER_RECHECK_SECONDS if _unwatched(world) else None
     reason = Reason.IN_USE if world.used else Reason.WAITING
-    note = Note("Normal", Reason.IN_USE, "Use", text) if world.used else _provisioned(world)
+    note = None
     if world.reason in (Reason.DRAINING, Reason.RELEASING, Reason.HELD):
         note = Note(
             "Normal", EventReason.DELETION_CANCELLED, "Use", f"the countdown was cancelled: {text}"
@@ -112,7 +112,6 @@ def waiting(world: World) -> Plan | None:
     text = f"no designated pod has used the volume yet; it {end} at {stamp(due)}"
     return world.plan(
         world.status(Summary(Reason.WAITING, text, ready=True)),
-        note=_provisioned(world),
         requeue_after=seconds_until(due, world.now),
     )
 
@@ -137,7 +136,6 @@ def draining(world: World) -> Plan | None:
     text = f"{world.evidence}; the volume will be {end} at {stamp(due)}"
     return world.plan(
         world.status(Summary(Reason.DRAINING, text, ready=True)),
-        note=Note("Normal", Reason.DRAINING, "Wait", text),
         requeue_after=seconds_until(due, world.now),
     )
 
@@ -216,11 +214,6 @@ def update_refused(world: World, error: str) -> Plan:
     note = Note("Warning", EventReason.UPDATE_REFUSED, "Update", text)
     status = refused(world.evc, text, world.now.replace(microsecond=0))
     return Plan(status, notes=(note,)) if status != world.evc.status else Plan()
-
-
-def _provisioned(world: World) -> Note:
-    text = f"PersistentVolumeClaim {world.claim_name} is there"
-    return Note("Normal", EventReason.PROVISIONED, "Create", text)
 
 
 def _listed(holds: tuple[Hold, ...]) -> str:

@@ -14,7 +14,7 @@ from evc.policy import template
 from evc.policy.blocked import LIMITED
 from evc.policy.deadline import after, seconds_until
 from evc.policy.observed import Observed
-from evc.policy.plan import DeleteClaim, DeleteRecord, Note, PatchClaim, Plan
+from evc.policy.plan import DeleteClaim, DeletePod, DeleteRecord, Note, PatchClaim, Plan
 from evc.policy.reasons import READY, EventReason, Reason
 from evc.policy.release import Step, release
 from evc.policy.status import Summary, finished, held_by
@@ -49,7 +49,7 @@ def seen_out(observed: Observed, now: datetime) -> Plan:
         return Plan()
     policy = claim.metadata.annotations.get(COMPLETED_PODS, "Wait")
     step = release(observed, claim, policy, now)
-    return _stepping(step)
+    return _stepping(step, told=False)
 
 
 def tombstone(world: World) -> Plan | None:
@@ -88,7 +88,7 @@ def leaving(world: World) -> Plan | None:
     if not world.decided:
         moving = not (world.usage.holds or step.pinned_by)
         moving = moving and bool(step.actions or step.requeue_after)
-        return _stepping(step) if moving else None
+        return _stepping(step, told=False) if moving else None
     if not step.pinned_by and world.evc.status.held_by is None:
         return _stepping(step)
     status = world.status(
@@ -150,11 +150,16 @@ def delayed(world: World) -> Plan:
     return world.plan(world.status(Summary(Reason.DRAINING, text, ready=True)))
 
 
-def _stepping(step: Step) -> Plan:
+def _stepping(step: Step, *, told: bool = True) -> Plan:
+    """Return the plan of a step.
+
+    A deletion of ours was ``told``: its steps need no more words, but that pods are deleted.
+    """
     note = Note("Normal", EventReason.RELEASED, "Release", step.message)
+    told = told and not any(isinstance(action, DeletePod) for action in step.actions)
     return Plan(
         actions=step.actions,
-        notes=(note,) if step.actions else (),
+        notes=(note,) if step.actions and not told else (),
         requeue_after=step.requeue_after,
         irreversible=bool(step.actions),
     )
@@ -175,16 +180,20 @@ def _retain(world: World, claim: PersistentVolumeClaim, outcome: Outcome, why: s
 
 
 def finish(world: World, reason: Reason) -> Plan:
-    """The volume is gone as it should be: become a record, or go at once (ttl 0)."""
+    """The volume is gone as it should be: become a record, or go at once (ttl 0).
+
+    The event that told why came with the decision, unless there was nothing to decide.
+    """
+    told = world.reason in (Reason.RELEASING, Reason.RETAINING)
     if world.evc.spec.ttl_seconds_after_finished == 0:
         plan = _delete_record(world)
-        note = Note("Normal", reason, "Delete", reason.meaning)
-        return replace(plan, notes=(note,)) if plan.actions else plan
+        news = plan.actions and not told
+        return replace(plan, notes=(_ended(reason, reason.meaning),)) if news else plan
     old = world.evc.status
     ready = old.condition(READY)
     # The pods may be gone by now: what was said when the DELETE was sent still holds.
-    told = ready.message if ready is not None and not world.usage.evidence else world.evidence
-    text = f"{reason.meaning} {told if world.used else ''}".strip()
+    seen = ready.message if ready is not None and not world.usage.evidence else world.evidence
+    text = f"{reason.meaning} {seen if world.used else ''}".strip()
     status = world.status(
         Summary(reason, text, ready=True, finished=True),
         deletion_time=old.deletion_time,
@@ -193,8 +202,12 @@ def finish(world: World, reason: Reason) -> Plan:
         held_by=None,
     )
     ttl = float(world.evc.spec.ttl_seconds_after_finished)
-    note = Note("Normal", reason, "Delete", text)
+    note = None if told else _ended(reason, text)
     return world.plan(status, note=note, requeue_after=ttl, irreversible=True)
+
+
+def _ended(reason: Reason, text: str) -> Note:
+    return Note("Normal", reason, "Delete", text)
 
 
 def _farewell(world: World, record: Condition) -> Plan:

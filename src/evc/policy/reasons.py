@@ -65,13 +65,31 @@ class Reason(_Explained):
     INVALID = "Invalid", "The object asks for something that cannot be done; the message says what."
 
 
+UNTOLD = frozenset(
+    {
+        Reason.PROVISIONING,
+        Reason.WAITING,
+        Reason.IN_USE,
+        Reason.DRAINING,
+        Reason.RELEASING,
+        Reason.DELETED,
+        Reason.RETAINED,
+    }
+)
+"""Reasons that no event announces: the ordinary course, of which status tells as much, or
+what follows from an event that was told already."""
+
+
 class EventReason(_Explained):
     """Reason of an event that is not a change of the STATUS column."""
 
-    PROVISIONED = "Provisioned", "The PersistentVolumeClaim is there."
     DELETING = "Deleting", "The DELETE was sent; the note says whose end it followed."
     EXPIRING = "Expiring", "The DELETE was sent because no designated pod ever used the volume."
-    RELEASED = "Released", "Completed pods no longer pin the deleted PersistentVolumeClaim."
+    RELEASED = (
+        "Released",
+        "Completed pods no longer pin a PersistentVolumeClaim that somebody else deleted, or were"
+        " deleted themselves (completedPods: Delete).",
+    )
     DELETION_CANCELLED = (
         "DeletionCancelled",
         "New work appeared before the DELETE was sent: the countdown was taken back.",

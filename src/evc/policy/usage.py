@@ -210,6 +210,14 @@ def _holds(observed: Observed, owners: tuple[OwnerSeen, ...]) -> Iterator[Hold]:
         yield Hold("Owner/*", f"more than {OWNERS_KEPT} owners are too many to remember")
 
 
+def held_since(observed: Observed) -> datetime | None:
+    """Return when the oldest pod or Job was made that holds; None if none does."""
+    pods = (pod.metadata for pod in observed.pods if not pod.terminal)
+    jobs = (job.metadata for job in observed.jobs if will_make_pods(job))
+    times = (meta.creation_timestamp for meta in (*pods, *jobs))
+    return min((time for time in times if time is not None), default=None)
+
+
 def _controller(pod: Pod) -> str:
     return next((o.uid for o in pod.metadata.owner_references if o.controller), "")
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
+
+import msgspec
 
 from evc.model.core import PersistentVolumeClaim
 from evc.model.evc import EphemeralVolumeClaim, EphemeralVolumeClaimStatus
@@ -14,7 +16,11 @@ from evc.policy.observed import Observed
 from evc.policy.plan import Action, Note, Plan
 from evc.policy.reasons import READY, STALLED, EventReason, Reason
 from evc.policy.status import Summary, claim_reference, conditions, held_by, ready_reason
-from evc.policy.usage import NAMES_SHOWN, Usage, usage
+from evc.policy.usage import NAMES_SHOWN, Usage, held_since, usage
+
+SOON = timedelta(seconds=10)
+"""How long a new volume, or the first who waits for a volume, is given to be used before
+status tells of it: in the ordinary case one write then says it all."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +172,40 @@ class World:
         }
         return EphemeralVolumeClaimStatus(**fields | overrides)
 
+    def _can_wait(self, status: EphemeralVolumeClaimStatus) -> float:
+        """Return the seconds for which this status may wait for one that says more; 0: none.
+
+        Kept back are the volume's name and size, and that pods wait for it, until one of
+        them has started.  Use, an end, an owner to remember, a changed spec and a volume
+        that is ready before anybody waits for it are told at once.
+        """
+        old, claim = self.evc.status, self.mine
+        if status == old or claim is None or self.decided:
+            return 0.0
+        if not (self._details_only(status) or self._use_is_near(status)):
+            return 0.0
+        times = (claim.metadata.creation_timestamp, held_since(self.observed))
+        left = max(time for time in times if time is not None) + SOON - self.now
+        return left.total_seconds() if left <= SOON else 0.0  # more: our clock is behind
+
+    def _details_only(self, status: EphemeralVolumeClaimStatus) -> bool:
+        known, now = self.evc.status.claim, status.claim
+        if known is None or now is None or known.uid != now.uid:
+            return False
+        return msgspec.structs.replace(status, claim=known) == self.evc.status
+
+    def _use_is_near(self, status: EphemeralVolumeClaimStatus) -> bool:
+        old, ready = self.evc.status, status.condition(READY)
+        if self.used or ready is None or ready.reason != Reason.WAITING.value:
+            return False
+        before, after = old.condition(STALLED), status.condition(STALLED)
+        if before is None or after is None or before.status != after.status:
+            return False
+        if (status.observed_generation, status.owners) != (old.observed_generation, old.owners):
+            return False
+        awaited = status.held_by is not None and self.reason == Reason.PROVISIONING.value
+        return awaited or self.reason == Reason.WAITING.value
+
     def plan(
         self,
         status: EphemeralVolumeClaimStatus,
@@ -178,8 +218,12 @@ class World:
         """Return the plan; a status that says nothing new is not written.
 
         ``note`` is told once: when the reason in status changes to the new one; those in
-        ``also`` are told whenever the plan is carried out.
+        ``also`` are told whenever the plan is carried out.  Details of a volume that was
+        made a moment ago wait for the next news (`SOON`), and so do their events.
         """
+        wait = self._can_wait(status)
+        if wait > 0 and not (actions or irreversible):
+            return Plan(requeue_after=wait if requeue_after is None else min(wait, requeue_after))
         ready = status.condition(READY)
         news = ready is None or ready.reason != self.reason
         # The DELETE may be sent and the cache not know it yet: only a live read may take

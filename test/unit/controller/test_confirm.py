@@ -299,7 +299,7 @@ class TestReconcile:
         client = RecordingClient()
         wait = self.reconcile(Cluster().showing(provided(), volume()), client, now=400)
         assert wait == 86_000
-        assert {verb for verb, _ in client.asked} == {"replace", "post"}
+        assert {verb for verb, _ in client.asked} == {"replace"}
 
     def test_a_settled_object_costs_no_request(self) -> None:
         cluster, client = Cluster(), RecordingClient()

@@ -134,7 +134,7 @@ PROVIDING = (
         observed(evc().claiming(uid=None), volume()),
         2,
         Reason.WAITING,
-        tells=("Provisioned",),
+        tells=(),
         status={"claim": seen_claim},
     ),
     Case(
@@ -480,7 +480,7 @@ HOLDING = (
         observed(provided(), volume(), worker.running(since=7)),
         8,
         Reason.IN_USE,
-        tells=("InUse",),
+        tells=(),
         status={"first_used_time": at(7)},
     ),
     Case(
@@ -950,7 +950,7 @@ DELETING = (
         observed(decided.spec(ttl_seconds_after_finished=60), finished_worker),
         150,
         Reason.DELETED,
-        tells=("Deleted",),
+        tells=(),
         again=60.0,
         status={"outcome": "Succeeded", "finished_time": at(100), "held_by": None},
     ),

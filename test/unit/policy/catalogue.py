@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import cases, features
+from . import cases, features, telling
 
-ALL = (*cases.ALL, *features.ALL)
+ALL = (*cases.ALL, *features.ALL, *telling.TELLING)

@@ -159,7 +159,7 @@ OUTCOMES = (
         observed(retaining.spec(ttl_seconds_after_finished=60), claim().bound(), finished_worker),
         150,
         Reason.RETAINED,
-        tells=("Retained",),
+        tells=(),
         again=60.0,
         status={"outcome": "Succeeded", "finished_time": at(100), "deletion_time": None},
     ),
@@ -169,7 +169,7 @@ OUTCOMES = (
         150,
         UNCHANGED,
         (DeleteRecord,),
-        tells=("Retained",),
+        tells=(),
     ),
     Case(
         "A volume that its new owner deleted meanwhile was Retained all the same",

@@ -14,7 +14,15 @@ from evc.policy.decide import decide
 from evc.policy.observed import Observed
 from evc.policy.obtain import refused
 from evc.policy.plan import CreateClaim, DeleteClaim, Plan
-from evc.policy.reasons import FINISHED, READY, RECONCILING, STALLED, USED, Reason
+from evc.policy.reasons import (
+    FINISHED,
+    READY,
+    RECONCILING,
+    STALLED,
+    UNTOLD,
+    USED,
+    Reason,
+)
 from evc.policy.world import World
 from unit.builders import (
     ClaimBuilder,
@@ -256,6 +264,14 @@ def test_a_clock_that_is_ahead_of_the_api_servers_shortens_nothing(
     for behind in (1, 0):
         in_step = replace(seen, time=at(now - behind))
         assert [type(a) for a in decide(in_step, at(now)).actions] != []
+
+
+def test_what_no_event_announces_is_the_ordinary_course() -> None:
+    told = {note.reason for case in ALL for note in plan_of(case).notes}
+    assert not told & UNTOLD
+    assert {reason for reason in Reason if reason not in told | UNTOLD} <= {
+        Reason.PROVISIONING_FAILED  # `refused` tells it
+    }
 
 
 def test_no_more_than_five_holders_are_named() -> None:
