@@ -203,6 +203,18 @@ class Audit:
             and event["responseStatus"]["code"] < 300
         ]
 
+    def all_writes(self, namespace: str) -> list[Json]:
+        """All the operator's accepted writes in a namespace, in order."""
+        found = [
+            event
+            for event in self._events()
+            if event["user"]["username"] == self._user
+            and event["verb"] in ("create", "update", "patch", "delete", "deletecollection")
+            and event.get("objectRef", {}).get("namespace") == namespace
+            and event["responseStatus"]["code"] < 300
+        ]
+        return sorted(found, key=lambda event: str(event["requestReceivedTimestamp"]))
+
     def _events(self) -> Iterator[Json]:
         for line in self._log.read_bytes().splitlines(keepends=True):
             if line.endswith(b"\n"):

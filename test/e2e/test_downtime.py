@@ -50,23 +50,31 @@ def test_a_bare_pod_vanished_while_the_operator_was_down(
 def test_a_restart_with_settled_claims_writes_nothing(
     scenario: Scenario, operator: Operator, audit: Audit
 ) -> None:
-    for name in ("one", "two", "three"):
-        scenario.create("evc", manifests.claim(name))
-        scenario.until_bound(name)
-    scenario.create("pod", manifests.pod("worker", "two"))
-    scenario.until_reason("two", "InUse")
-
-    def versions() -> list[str]:
-        return [item["metadata"]["resourceVersion"] for item in scenario.items("evc")]
-
-    eventually(
-        lambda: all(item["status"]["claim"].get("volumeName") for item in scenario.items("evc")),
-        "every claim knows its volume",
-    )
+    """One in each stage that lasts: waiting, used, held, in conflict, kept, a record."""
+    kept = {"onExpiry": {"action": "Retain"}}
+    settled = {
+        "unused": ("Waiting", {}),
+        "used": ("InUse", {}),
+        "held": ("Held", {"hold": True, "expirySeconds": 1}),
+        "taken": ("Conflict", {}),
+        "kept": ("Retained", {"expirySeconds": 5, "ttlSecondsAfterFinished": 600} | kept),
+        "over": ("Expired", {"expirySeconds": 1, "ttlSecondsAfterFinished": 600}),
+    }
+    scenario.create("pvc", manifests.pvc("taken"))
+    for name, (_, spec) in settled.items():
+        scenario.create("evc", manifests.claim(name, **spec))
+    scenario.create("pod", manifests.pod("worker", "used"))
+    for name, (reason, _) in settled.items():
+        scenario.until_reason(name, reason)
+    for name in ("unused", "used", "held"):
+        eventually(
+            lambda name=name: scenario.get("evc", name)["status"]["claim"].get("volumeName"),
+            f"{name} knows its volume",
+        )
     operator.stop()
-    before = versions()
+    before = len(audit.all_writes(scenario.namespace))
     operator.start()
-    scenario.create("evc", manifests.claim("four"))
-    scenario.until_reason("four", "Waiting")
-    after = [i["metadata"] for i in scenario.items("evc") if i["metadata"]["name"] != "four"]
-    assert [meta["resourceVersion"] for meta in after] == before
+    scenario.create("evc", manifests.claim("another"))
+    scenario.until_reason("another", "Waiting")
+    since = audit.all_writes(scenario.namespace)[before:]
+    assert {event["objectRef"].get("name", "another") for event in since} == {"another"}

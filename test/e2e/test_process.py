@@ -121,7 +121,7 @@ def test_logs_can_be_json(scenario: Scenario, operator_kubeconfig: Path, tmp_pat
     process.close()
     lines = [json.loads(line) for line in process.log.read_text().splitlines()]
     assert {"event", "level", "ts"} <= lines[0].keys()
-    (told,) = [line for line in lines if line.get("reason") == "Provisioned"]
+    (told,) = [line for line in lines if line.get("reason") == "Waiting"]
     assert told["controller"] == "ephemeralvolumeclaim"
     assert (told["namespace"], told["name"]) == (scenario.namespace, "scratch")
     assert told["reconcileID"]
