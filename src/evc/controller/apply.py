@@ -185,6 +185,10 @@ class Apply:
         self, manifest: dict[str, Any], observed: Observed, evc: EphemeralVolumeClaim | None
     ) -> None:
         assert evc is not None  # only an existing object asks for a claim
+        # A status is not written to an object that is gone.  A repeated request writes none,
+        # and an old cache would make a claim that is left to nobody.
+        if evc is observed.evc and not self._there(evc):
+            return
         try:
             created = self._client.create(PVCS, evc.metadata.namespace, manifest)
         except AlreadyExists:
@@ -207,6 +211,13 @@ class Apply:
                 self._limit.deleted(claim.metadata.uid)
             raise
         self._limit.deleted(claim.metadata.uid)
+
+    def _there(self, evc: EphemeralVolumeClaim) -> bool:
+        try:
+            meta = self._client.get(CLAIMS, evc.metadata.key).metadata
+        except NotFound:
+            return False
+        return meta.uid == evc.metadata.uid and not meta.deleting
 
     def _follow(
         self,

@@ -122,10 +122,7 @@ def _create(world: World, note: Note | None) -> Plan:
     create = CreateClaim(template.manifest(world.evc, intent))
     status = world.status(summary, claim=intent)
     # The claim's own news come first, but for a dry run, which makes none.
-    plan = world.plan(status, create, note=note, requeue_after=_until_due(world))
-    # The status would not be written if the object were gone; a repetition has none, and the
-    # claim of an object that is gone would be left to nobody.
-    return replace(plan, irreversible=plan.irreversible or plan.status is None)
+    return world.plan(status, create, note=note, requeue_after=_until_due(world))
 
 
 def _missing(world: World) -> Plan:

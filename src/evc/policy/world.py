@@ -175,9 +175,9 @@ class World:
     def _can_wait(self, status: EphemeralVolumeClaimStatus) -> float:
         """Return the seconds for which this status may wait for one that says more; 0: none.
 
-        Kept back are the volume's name and size, and that pods wait for it, until one of
-        them has started.  Use, an end, an owner to remember, a changed spec and a volume
-        that is ready before anybody waits for it are told at once.
+        Kept back are the volume's name and size, and that designated pods wait for it,
+        until one of them has started.  Use, an end, a guest, an owner to remember, a changed
+        spec and a volume that is ready before anybody waits for it are told at once.
         """
         old, claim = self.evc.status, self.mine
         if status == old or claim is None or self.decided:
@@ -197,6 +197,8 @@ class World:
     def _use_is_near(self, status: EphemeralVolumeClaimStatus) -> bool:
         old, ready = self.evc.status, status.condition(READY)
         if self.used or ready is None or ready.reason != Reason.WAITING.value:
+            return False
+        if self.usage.strangers:
             return False
         before, after = old.condition(STALLED), status.condition(STALLED)
         if before is None or after is None or before.status != after.status:

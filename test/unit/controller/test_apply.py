@@ -33,7 +33,7 @@ from evc.model.meta import Key
 from evc.policy.decide import decide
 from evc.policy.observed import Observed
 from evc.policy.plan import DeleteClaim, DeletePod, DeleteRecord, Plan, ReleaseClaim
-from unit.builders import NAMESPACE, at, evc, observed, offered, pod, provided, volume
+from unit.builders import NAMESPACE, EvcBuilder, at, evc, observed, offered, pod, provided, volume
 
 from .fakes import Cluster, RecordingClient, unlimited
 
@@ -260,6 +260,32 @@ def test_a_create_without_an_answer_keeps_the_intent(error: ApiError) -> None:
     with pytest.raises(type(error)):
         apply(client, *fresh())
     assert client.asked == [STATUS, CREATE]
+
+
+@pytest.mark.parametrize(
+    ("there", "made"),
+    [
+        pytest.param((evc(),), True, id="still there"),
+        pytest.param((), False, id="gone"),
+        pytest.param((evc(uid="evc-2"),), False, id="another one"),
+        pytest.param((evc().being_deleted(),), False, id="on its way out"),
+    ],
+)
+def test_a_create_is_repeated_only_for_an_object_that_is_there(
+    there: tuple[EvcBuilder, ...], made: bool
+) -> None:
+    """An old cache may still show one that kept its volume (whenDeleted: Retain)."""
+    client = RecordingClient().refuse(*CREATE, Unreachable("reset"))
+    seen, plan = fresh()
+    with pytest.raises(Unreachable):
+        apply(client, seen, plan)
+    assert seen.evc is not None
+    assert plan.status is not None
+    again = replace(seen, evc=altered(seen.evc, status=plan.status))
+    client = RecordingClient().holding(*there)
+    apply(client, again, decide(again, at(1)))
+    asked = ("get", "ephemeralvolumeclaims")
+    assert client.asked == ([asked, CREATE] if made else [asked])
 
 
 def test_a_name_that_is_taken_is_neither_adopted_nor_an_error() -> None:

@@ -122,14 +122,6 @@ PROVIDING = (
         status={"claim": ClaimReference("scratch", request_id="7")},
     ),
     Case(
-        "It is repeated only after a live look: the object may be gone and the cache not know it",
-        observed(asked_for),
-        1,
-        UNCHANGED,
-        (CreateClaim,),
-        confirms=True,
-    ),
-    Case(
         "The claim that appears after the intent was written is ours",
         observed(evc().claiming(uid=None), volume()),
         2,

@@ -157,17 +157,9 @@ TELLING = (
         Reason.WAITING,
     ),
     Case(
-        "A guest is warned of with the status that names it, not before",
+        "A guest is news, and is warned of",
         observed(waiting, volume(), pod("guest").using()),
         3,
-        UNCHANGED,
-        tells=(),
-        again=8.0,
-    ),
-    Case(
-        "and then it is",
-        observed(waiting, volume(), pod("guest").using()),
-        11,
         Reason.WAITING,
         tells=("NotDesignated",),
     ),
