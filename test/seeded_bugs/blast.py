@@ -29,9 +29,9 @@ def limit_forgets_lost_answers() -> AbstractContextManager[Any]:
     """The defect of life 335: whoever got no answer gives his place back."""
     real = apply.Apply._delete_claim
 
-    def delete(self: Any, claim: Any) -> None:
+    def delete(self: Any, claim: Any, evc: Any) -> None:
         try:
-            real(self, claim)
+            real(self, claim, evc)
         except Unreachable:
             self._limit._deleted.pop(claim.metadata.uid, None)
             raise

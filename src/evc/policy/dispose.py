@@ -125,8 +125,9 @@ def overdue(world: World) -> Plan | None:
 
 
 def _deleting(world: World, text: str) -> Note:
-    reason = EventReason.DELETING if world.used else EventReason.EXPIRING
-    return Note("Normal", reason, "Delete", text)
+    return Note(
+        "Normal", EventReason.DELETING if world.used else EventReason.EXPIRING, "Delete", text
+    )
 
 
 def _let_go(world: World, claim: PersistentVolumeClaim, outcome: Outcome, why: str) -> Plan:
