@@ -1,4 +1,13 @@
 # Two commands do all the set-up: `make demo` and `make test`.
+
+# The image that is built, pushed and deployed.
+IMG ?= controller:latest
+# What builds and pushes it: docker, podman ...
+CONTAINER_TOOL ?= docker
+# What docker-buildx builds for.
+PLATFORMS ?= linux/arm64,linux/amd64
+KUBECTL ?= kubectl
+KUSTOMIZE ?= $(KUBECTL) kustomize
 SHELL = /usr/bin/env bash -o pipefail
 .SHELLFLAGS = -ec
 
@@ -84,6 +93,74 @@ build: $(VENV)/.ready ## Build the wheel and the source distribution into dist/.
 run: $(VENV)/.ready ## Run the operator from here against the cluster in your kubeconfig.
 	$(BIN)/evc run
 
+.PHONY: docker-build
+docker-build: ## Build the image IMG with CONTAINER_TOOL.
+	$(CONTAINER_TOOL) build -t $(IMG) .
+
+.PHONY: docker-push
+docker-push: ## Push the image IMG.
+	$(CONTAINER_TOOL) push $(IMG)
+
+.PHONY: docker-buildx
+docker-buildx: ## Build and push the image for all PLATFORMS.
+	-$(CONTAINER_TOOL) buildx create --name evc-builder
+	$(CONTAINER_TOOL) buildx use evc-builder
+	$(CONTAINER_TOOL) buildx build --push --platform=$(PLATFORMS) --tag $(IMG) .
+	-$(CONTAINER_TOOL) buildx rm evc-builder
+
+.PHONY: build-installer
+build-installer: kubectl ## Write all that deploy applies into dist/install.yaml.
+	mkdir -p dist
+	$(RENDER) > dist/install.yaml
+
+##@ Deployment
+
+ifndef ignore-not-found
+  ignore-not-found = false
+endif
+# Everything that is deployed, with the image that was asked for.
+RENDER = $(KUSTOMIZE) config/default | sed 's|image: controller:latest|image: $(IMG)|'
+
+.PHONY: kubectl
+kubectl:
+	@command -v $(firstword $(KUBECTL)) >/dev/null || { echo "$(firstword $(KUBECTL)) was not found: install it (https://kubernetes.io/docs/tasks/tools/), or say make KUBECTL=/path/to/kubectl"; exit 1; }
+
+.PHONY: install
+install: kubectl ## Install the CRD into the cluster in your kubeconfig.
+	$(KUSTOMIZE) config/crd | $(KUBECTL) apply -f -
+
+.PHONY: uninstall
+uninstall: no-claims ## Remove the CRD; refuses while claims exist (force=true: they and their volumes go, too).
+	$(KUSTOMIZE) config/crd | $(KUBECTL) delete --ignore-not-found=$(ignore-not-found) -f -
+
+.PHONY: deploy
+deploy: kubectl ## Deploy the operator (IMG=...), with the CRD and the guard, into the cluster in your kubeconfig.
+	$(RENDER) | $(KUBECTL) apply -f -
+
+.PHONY: undeploy
+ifeq ($(keep-crd),true)
+undeploy: kubectl ## Remove all that deploy made; refuses while claims exist (keep-crd=true: leave them and the CRD).
+	$(RENDER) | awk 'BEGIN {RS = ORS = "---\n"} !/kind: CustomResourceDefinition/' | $(KUBECTL) delete --ignore-not-found=$(ignore-not-found) -f -
+else
+undeploy: no-claims
+	$(RENDER) | $(KUBECTL) delete --ignore-not-found=$(ignore-not-found) -f -
+endif
+
+# Without the CRD all its objects go, and with them the volumes they own. An error is no "none".
+.PHONY: no-claims
+no-claims: kubectl
+ifneq ($(force),true)
+	@test -z "$$($(KUBECTL) get crd ephemeralvolumeclaims.evc.dev --ignore-not-found -o name)" || { \
+		claims=$$($(KUBECTL) get ephemeralvolumeclaims.evc.dev --all-namespaces --no-headers -o custom-columns=:metadata.namespace,:metadata.name); \
+		test -z "$$claims" || { \
+			echo "These EphemeralVolumeClaims still exist, and would be deleted with their volumes:"; \
+			echo "$$claims" | awk '{print "  " $$1 "/" $$2}'; \
+			echo "Delete them first, or say force=true$(if $(filter undeploy,$(MAKECMDGOALS)), to delete them all or keep-crd=true to leave them, to delete them all)."; \
+			exit 1; \
+		}; \
+	}
+endif
+
 ##@ Local control plane
 
 .PHONY: cluster
@@ -93,10 +170,6 @@ cluster: $(VENV)/.ready ## Boot a local control plane and print its KUBECONFIG.
 .PHONY: cluster-down
 cluster-down: $(VENV)/.ready ## Stop it and everything it kept.
 	@$(BIN)/python -m cluster down
-
-.PHONY: install
-install: $(VENV)/.ready ## Install the CustomResourceDefinition into the cluster in your kubeconfig.
-	$(BIN)/evc crd | kubectl apply -f -
 
 $(VENV)/.ready: requirements/dev.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found: install Python 3.11 or newer, or say make PYTHON=..."; exit 1; }
