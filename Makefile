@@ -150,14 +150,14 @@ endif
 .PHONY: no-claims
 no-claims: kubectl
 ifneq ($(force),true)
-	@test -z "$$($(KUBECTL) get crd ephemeralvolumeclaims.evc.dev --ignore-not-found -o name)" || { \
-		claims=$$($(KUBECTL) get ephemeralvolumeclaims.evc.dev --all-namespaces --no-headers -o custom-columns=:metadata.namespace,:metadata.name); \
-		test -z "$$claims" || { \
-			echo "These EphemeralVolumeClaims still exist, and would be deleted with their volumes:"; \
-			echo "$$claims" | awk '{print "  " $$1 "/" $$2}'; \
-			echo "Delete them first, or say force=true$(if $(filter undeploy,$(MAKECMDGOALS)), to delete them all or keep-crd=true to leave them, to delete them all)."; \
-			exit 1; \
-		}; \
+	@crd=$$($(KUBECTL) get crd ephemeralvolumeclaims.evc.dev --ignore-not-found -o name); \
+	claims=$${crd:+$$($(KUBECTL) get ephemeralvolumeclaims.evc.dev --all-namespaces --no-headers -o custom-columns=:metadata.namespace,:metadata.name)}; \
+	test -z "$$claims" || { \
+		echo "These EphemeralVolumeClaims still exist, and would go with their volumes:"; \
+		echo "$$claims" | awk '{print "  " $$1 "/" $$2}'; \
+		echo "Delete them first, or say force=true to have all of that deleted."; \
+		echo "make undeploy keep-crd=true removes the operator and leaves them."; \
+		exit 1; \
 	}
 endif
 
