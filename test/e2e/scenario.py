@@ -5,6 +5,7 @@ Nothing here knows which cluster it is: it has a kubeconfig and asks the API ser
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -61,18 +62,31 @@ class Scenario:
     """One namespace, with verbs that read as in a story."""
 
     def __init__(self, kubeconfig: Path) -> None:
-        config = Configuration()
-        load_kube_config(config_file=str(kubeconfig), client_configuration=config)
-        self._api = ApiClient(config)
-        self._host = config.host
-        self.kubeconfig = kubeconfig
+        self._use(kubeconfig)
         self.namespace = f"t-{uuid.uuid4().hex[:8]}"
         self.create("namespace", {"metadata": {"name": self.namespace}})
         self.eventually_service_account()
 
+    def seen_by(self, kubeconfig: Path) -> Scenario:
+        """The same namespace, with somebody else's rights."""
+        other = copy.copy(self)
+        other._use(kubeconfig)
+        return other
+
+    def _use(self, kubeconfig: Path) -> None:
+        config = Configuration()
+        load_kube_config(config_file=str(kubeconfig), client_configuration=config)
+        self._api = ApiClient(config)
+        self._host = config.host
+        self._credentials = {
+            setting["key"]: setting["value"] for setting in config.auth_settings().values()
+        }
+        self.kubeconfig = kubeconfig
+
     def call(self, method: str, path: str, body: Any = None, kind: str = "") -> Json:
         """Send one request; returns {} for 404, raises for other refusals."""
         headers = {"Accept": "application/json", "Content-Type": kind or "application/json"}
+        headers |= self._credentials
         response = self._api.rest_client.pool_manager.request(
             method,
             self._host + path,
