@@ -81,6 +81,7 @@ vet: $(VENV)/.ready ## Check the types (mypy strict).
 .PHONY: pin
 pin: $(VENV)/.ready ## Pin the newest dependencies, with hashes.
 	$(UV_COMPILE) --upgrade pyproject.toml -o requirements/run.txt
+	$(UV_COMPILE) --upgrade --group build -o requirements/build.txt
 	$(UV_COMPILE) --upgrade pyproject.toml --group dev -o requirements/dev.txt
 
 ##@ Build
@@ -93,9 +94,12 @@ build: $(VENV)/.ready ## Build the wheel and the source distribution into dist/.
 run: $(VENV)/.ready ## Run the operator from here against the cluster in your kubeconfig.
 	$(BIN)/evc run
 
+# PYTHON_IMAGE=...@sha256:... builds on a base image pinned by digest: see the Dockerfile.
+IMAGE_ARGS = $(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE))
+
 .PHONY: docker-build
 docker-build: ## Build the image IMG with CONTAINER_TOOL.
-	$(CONTAINER_TOOL) build -t $(IMG) .
+	$(CONTAINER_TOOL) build $(IMAGE_ARGS) -t $(IMG) .
 
 .PHONY: docker-push
 docker-push: ## Push the image IMG.
@@ -105,7 +109,7 @@ docker-push: ## Push the image IMG.
 docker-buildx: ## Build and push the image for all PLATFORMS.
 	-$(CONTAINER_TOOL) buildx create --name evc-builder
 	$(CONTAINER_TOOL) buildx use evc-builder
-	$(CONTAINER_TOOL) buildx build --push --platform=$(PLATFORMS) --tag $(IMG) .
+	$(CONTAINER_TOOL) buildx build --push --platform=$(PLATFORMS) $(IMAGE_ARGS) --tag $(IMG) .
 	-$(CONTAINER_TOOL) buildx rm evc-builder
 
 .PHONY: build-installer

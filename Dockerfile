@@ -1,0 +1,33 @@
+# The base image of both stages: they must have the same Python in the same place.
+# A tag can be moved. To build what you have checked and nothing else, give its digest:
+#   docker buildx imagetools inspect python:3.11-slim
+#   make docker-build PYTHON_IMAGE=docker.io/library/python:3.11-slim@sha256:...
+ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim
+
+FROM ${PYTHON_IMAGE} AS builder
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /build
+COPY requirements/build.txt requirements/run.txt requirements/
+RUN python -m venv --without-pip /opt/evc \
+ && pip install --require-hashes -r requirements/build.txt \
+ && pip --python /opt/evc/bin/python install --no-compile --require-hashes -r requirements/run.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY src src
+COPY image/slim.py image/slim.py
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
+ && pip --python /opt/evc/bin/python install --no-compile --no-deps dist/*.whl \
+ && python image/slim.py "$(/opt/evc/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+ && /opt/evc/bin/python -m evc run --help > /dev/null \
+ && /opt/evc/bin/python -c 'import evc.app'
+
+FROM ${PYTHON_IMAGE}
+LABEL org.opencontainers.image.title="evc" \
+      org.opencontainers.image.description="The EphemeralVolumeClaim operator" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=builder /opt/evc /opt/evc
+# The root file system is read-only and everything is compiled already.
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# By number, so that Kubernetes can see that it is not root.
+USER 65532:65532
+ENTRYPOINT ["/opt/evc/bin/python", "-m", "evc"]
+CMD ["run"]
