@@ -27,7 +27,7 @@ all: help
 
 .PHONY: help
 help: ## Show this help.
-	@awk 'BEGIN {FS = ":.*##"; printf "\nUsage:\n  make \033[36m<target>\033[0m\n"} /^[a-zA-Z_0-9-]+:.*?##/ { printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2 } /^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) } ' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*##"; printf "\nUsage:\n  make \033[36m<target>\033[0m\n"} /^[a-zA-Z_0-9-]+:.*?##/ { printf "  \033[36m%-20s\033[0m %s\n", $$1, $$2 } /^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) } ' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV)/.ready ## Watch claims live and die on a local control plane (KEEP=1 leaves it up).
@@ -149,6 +149,18 @@ else
 undeploy: no-claims
 	$(RENDER) | $(KUBECTL) delete --ignore-not-found=$(ignore-not-found) -f -
 endif
+
+# Where deploy-namespaced deploys to, and what that operator looks after.
+NAMESPACE ?= default
+RENDER_NAMESPACED = $(KUSTOMIZE) config/namespaced | sed 's|image: controller:latest|image: $(IMG)|; s|namespace: evc-system|namespace: $(NAMESPACE)|'
+
+.PHONY: deploy-namespaced
+deploy-namespaced: kubectl ## Deploy an operator for NAMESPACE only, with Roles in it and no rights on the cluster.
+	$(RENDER_NAMESPACED) | $(KUBECTL) apply -f -
+
+.PHONY: undeploy-namespaced
+undeploy-namespaced: kubectl ## Remove what deploy-namespaced made; claims and volumes stay.
+	$(RENDER_NAMESPACED) | $(KUBECTL) delete --ignore-not-found=$(ignore-not-found) -f -
 
 # Without the CRD all its objects go, and with them the volumes they own. An error is no "none".
 .PHONY: no-claims
