@@ -20,6 +20,11 @@ UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header
 export PYTHONPATH = test
 
+# Programs that are no Python packages, and their versions.
+LOCALBIN ?= $(CURDIR)/bin
+KUBE_SCORE_VERSION ?= v1.20.0
+KUBE_SCORE ?= $(LOCALBIN)/kube-score-$(KUBE_SCORE_VERSION)
+
 .PHONY: all
 all: help
 
@@ -73,6 +78,23 @@ lint: $(VENV)/.ready ## Check format, style and the layers between the rooms; ch
 	$(BIN)/ruff format --check src test docs
 	$(BIN)/ruff check src test docs
 	$(BIN)/lint-imports --no-logo
+
+# What kube-score would have otherwise, and why not:
+# - container-image-pull-policy: IfNotPresent. A release's tag does not move, and a node that has
+#   the image starts it without asking a registry.
+# - deployment-has-host-podantiaffinity: topologySpreadConstraints spread the two pods instead.
+# - pod-networkpolicy: config/network-policy is there to be uncommented, since it lets only
+#   labelled namespaces read the metrics, which a default cannot know.
+KUBE_SCORE_IGNORED = container-image-pull-policy deployment-has-host-podantiaffinity pod-networkpolicy
+KUBE_SCORE_FLAGS = --kubernetes-version v1.37 --exit-one-on-warning --output-format ci \
+	--enable-optional-test container-seccomp-profile --enable-optional-test container-ports-check \
+	$(addprefix --ignore-test ,$(KUBE_SCORE_IGNORED))
+
+.PHONY: lint-config
+lint-config: IMG = controller:v0.1.0
+lint-config: kubectl $(KUBE_SCORE) ## Check the manifests that are deployed (kube-score).
+	$(RENDER) | $(KUBE_SCORE) score $(KUBE_SCORE_FLAGS) - | { ! grep -v '^\[OK\]\|^\[SKIPPED\]'; }
+	$(RENDER_NAMESPACED) | $(KUBE_SCORE) score $(KUBE_SCORE_FLAGS) - | { ! grep -v '^\[OK\]\|^\[SKIPPED\]'; }
 
 .PHONY: vet
 vet: $(VENV)/.ready ## Check the types (mypy strict).
@@ -186,6 +208,11 @@ cluster: $(VENV)/.ready ## Boot a local control plane and print its KUBECONFIG.
 .PHONY: cluster-down
 cluster-down: $(VENV)/.ready ## Stop it and everything it kept.
 	@$(BIN)/python -m cluster down
+
+$(LOCALBIN)/kube-score-$(KUBE_SCORE_VERSION):
+	@command -v go >/dev/null || { echo "go was not found: install Go (https://go.dev/doc/install), or say make KUBE_SCORE=/path/to/kube-score"; exit 1; }
+	GOBIN=$(LOCALBIN) go install github.com/zegl/kube-score/cmd/kube-score@$(KUBE_SCORE_VERSION)
+	mv $(LOCALBIN)/kube-score $@
 
 $(VENV)/.ready: requirements/dev.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found: install Python 3.11 or newer, or say make PYTHON=..."; exit 1; }
