@@ -70,13 +70,13 @@ docs: $(VENV)/.ready ## Generate the reference pages in docs/reference from the 
 
 .PHONY: fmt
 fmt: $(VENV)/.ready ## Format the code.
-	$(BIN)/ruff format src test docs
-	$(BIN)/ruff check --fix --quiet src test docs
+	$(BIN)/ruff format src test docs image
+	$(BIN)/ruff check --fix --quiet src test docs image
 
 .PHONY: lint
 lint: $(VENV)/.ready ## Check format, style and the layers between the rooms; change nothing.
-	$(BIN)/ruff format --check src test docs
-	$(BIN)/ruff check src test docs
+	$(BIN)/ruff format --check src test docs image
+	$(BIN)/ruff check src test docs image
 	$(BIN)/lint-imports --no-logo
 
 # What kube-score would have otherwise, and why not:

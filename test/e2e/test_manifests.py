@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -340,9 +341,8 @@ def test_without_rights_on_the_cluster_completed_pods_keep_the_volume(
 
 def left_out() -> tuple[Any, ...]:
     """What the image does not have: modules, and folders with nothing but __init__.py."""
-    scope: dict[str, Any] = {"__name__": "slim"}
-    exec((ROOT / "image" / "slim.py").read_text(), scope)
-    return scope["DISTRIBUTIONS"], scope["MODULES"]
+    slim = runpy.run_path(str(ROOT / "image" / "slim.py"))
+    return slim["DISTRIBUTIONS"], slim["MODULES"]
 
 
 BLOCK = """

@@ -14,7 +14,7 @@ from e2e import manifests
 from e2e.conftest import ACCOUNT
 from e2e.kustomize import CONFIG, rendered
 from e2e.rights import Call, Grant, differences, granted, used
-from e2e.scenario import Audit, Json, Operator, Scenario
+from e2e.scenario import Audit, Json, Operator, Scenario, condition
 
 READ = Grant("get", "", "pods")
 LEASE = Grant("update", "coordination.k8s.io", "leases", ("ours",))
@@ -151,3 +151,43 @@ def test_every_kind_of_owner_that_may_be_read_is_asked(
     scenario.eventually(lambda: asked <= used(audit._log, audit._user), "all are asked")
     assert scenario.get("evc", "scratch")["status"]["heldBy"]["count"] == len(OWNERS)
     scenario.stays("pvc", "scratch", seconds=0.5)
+
+
+def test_nodes_are_asked_whether_a_csi_volume_is_still_in_use(
+    scenario: Scenario, operator: Operator
+) -> None:
+    """No VolumeAttachment does not mean unmounted: not every driver attaches."""
+    name = f"csi-{scenario.namespace}"
+    volume = {
+        "metadata": {"name": name},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "capacity": {"storage": "1Gi"},
+            "claimRef": {"namespace": scenario.namespace, "name": "scratch"},
+            "csi": {"driver": "test.example.com", "volumeHandle": name},
+            "persistentVolumeReclaimPolicy": "Retain",
+            "storageClassName": "by-hand",
+        },
+    }
+    scenario.create("pv", volume)
+    spec = manifests.pvc_spec() | {"storageClassName": "by-hand"}
+    template = {"volumeClaimTemplate": {"spec": spec}}
+    scenario.create("evc", manifests.claim("scratch", **template, ttlSecondsAfterFinished=60))
+    scenario.until_bound("scratch")
+    in_use(scenario, f"kubernetes.io/csi/test.example.com^{name}")
+    scenario.create("pod", manifests.pod("quick", "scratch", complete_after="100ms"))
+    says = "may still be mounted: Node/node-0"
+    scenario.eventually(
+        lambda: says in condition(scenario.get("evc", "scratch"), "Ready").get("message", ""),
+        "the node is said to have it mounted",
+    )
+    in_use(scenario)
+    scenario.until_gone("pvc", "scratch")
+    scenario.call("DELETE", f"/api/v1/persistentvolumes/{name}")
+
+
+def in_use(scenario: Scenario, *volumes: str) -> None:
+    """Have the node report these volumes, as a kubelet does."""
+    change = {"status": {"volumesInUse": list(volumes)}}
+    merge = "application/merge-patch+json"
+    scenario.call("PATCH", "/api/v1/nodes/node-0/status", change, merge)
