@@ -1,74 +1,42 @@
-"""The guard (config/admission) on the real API server, with real tokens: allowed and denied.
+"""The guard (config/admission) on the real API server: what the operator's own token may do.
 
-The first half is what the operator's own token may do, the second what other people may. The
-rest of the suite runs with the guard installed, and so proves that it denies nothing needed.
+The rest of the suite runs with the guard installed, and so proves that it denies nothing needed.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cluster import ControlPlane
 from e2e import manifests
-from e2e.conftest import token_kubeconfig
-from e2e.scenario import PATHS, Json, Refused, Scenario, eventually
+from e2e.guard import (
+    ADOPT_BY,
+    FOREIGN,
+    HOLD,
+    MARK,
+    PROTECTION,
+    UID,
+    a_pvc,
+    annotated,
+    owner,
+    refusal,
+)
+from e2e.kustomize import CONFIG, rendered
+from e2e.scenario import PATHS, Json, Scenario, eventually
 
-PATHS["role"] = "/apis/rbac.authorization.k8s.io/v1/namespaces/{ns}/roles"
-PATHS["rolebinding"] = "/apis/rbac.authorization.k8s.io/v1/namespaces/{ns}/rolebindings"
-PATHS["serviceaccount"] = "/api/v1/namespaces/{ns}/serviceaccounts"
 PATHS["class"] = "/apis/storage.k8s.io/v1/storageclasses"
-
-UID, NAME = "evc.dev/owner-uid", "evc.dev/owner-name"
-HOLD, ADOPT_BY = "evc.dev/hold", "evc.dev/adopt-by"
-MARK = {UID: "1", NAME: "scratch", "evc.dev/completed-pods": "Release", "evc.dev/request-id": "7"}
-PROTECTION = "kubernetes.io/pvc-protection"
-FOREIGN = "example.com/backup"
-
-
-def owner(uid: str, kind: str = "EphemeralVolumeClaim", group: str = "evc.dev/v1alpha1") -> Json:
-    """An ownerReference."""
-    return {"apiVersion": group, "kind": kind, "name": "scratch", "uid": uid}
-
-
-def annotated(annotations: dict[str, Any], **metadata: Any) -> Json:
-    """A merge patch of a PVC's metadata."""
-    return {"metadata": {"annotations": annotations} | metadata}
-
-
-def a_pvc(
-    scenario: Scenario,
-    annotations: dict[str, str] | None = None,
-    *,
-    spec: Json | None = None,
-    **metadata: Any,
-) -> Json:
-    """A PVC that an administrator made, of a class that never binds, and what it became."""
-    manifest = manifests.pvc("scratch")
-    manifest["spec"] |= {"storageClassName": "no-such-class"} | (spec or {})
-    manifest["metadata"] |= {"annotations": annotations or {}} | metadata
-    return scenario.create("pvc", manifest)
-
-
-def refusal(call: Callable[[], object]) -> str:
-    """What the API server says to a request it must refuse."""
-    with pytest.raises(Refused) as refused:
-        call()
-    return str(refused.value)
+PATHS["copy"] = "/apis/guard.example.com/v1/namespaces/{ns}/copies"
 
 
 @pytest.fixture
 def operators(scenario: Scenario, operator_kubeconfig: Path) -> Scenario:
     """The namespace with the operator's own rights."""
     return scenario.seen_by(operator_kubeconfig)
-
-
-# --- the operator -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -114,7 +82,7 @@ def test_the_operator_deletes_only_what_it_marked_and_nobody_holds(
 
 
 MINE = {"annotations": MARK, "finalizers": [PROTECTION, FOREIGN], "ownerReferences": []}
-JOB = owner("9", "Job", "batch/v1")
+JOB = owner("9", "Backup", "backup.example.com/v1")
 
 CHANGES: dict[str, tuple[Json, Json, str]] = {
     "labels and annotations of its own": (
@@ -290,178 +258,78 @@ def test_the_operator_deletes_completed_pods_only(scenario: Scenario, operators:
     scenario.stays("pod", "works", seconds=0.2)
 
 
-# --- everybody else ---------------------------------------------------------------------
-
-
 @pytest.fixture
-def somebody(scenario: Scenario, deployed: ControlPlane) -> Callable[..., Scenario]:
-    """Makes a ServiceAccount with these ClusterRoles, or rules, in the namespace; its view."""
+def copies(deployed: ControlPlane, scenario: Scenario) -> Iterator[None]:
+    """A kind under the policy for what the operator creates, whoever creates it.
 
-    def bound(name: str, kind: str, role: str) -> None:
-        scenario.create(
-            "rolebinding",
-            {
-                "metadata": {"name": f"{name}-{role}"},
-                "roleRef": {
-                    "apiGroup": "rbac.authorization.k8s.io",
-                    "kind": kind,
-                    "name": role,
-                },
-                "subjects": [
-                    {"kind": "ServiceAccount", "name": name, "namespace": scenario.namespace}
-                ],
+    Without the feature gate CrossNamespaceVolumeDataSource the API server drops the namespace
+    of a PVC's dataSourceRef before any policy sees it.
+    """
+    (policy,) = (
+        item
+        for item in rendered(CONFIG / "default")
+        if item["metadata"]["name"] == "evc-operator-creates"
+        and item["kind"] == "ValidatingAdmissionPolicy"
+    )
+    name = {"name": "copies.guard.example.com"}
+    rule = {"apiGroups": ["guard.example.com"], "resources": ["copies"]}
+    rule |= {"apiVersions": ["v1"], "operations": ["CREATE"]}
+    policy["metadata"] = name
+    policy["spec"] |= {"matchConstraints": {"resourceRules": [rule]}, "matchConditions": []}
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True}
+    items = [
+        {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": name,
+            "spec": {
+                "group": "guard.example.com",
+                "scope": "Namespaced",
+                "names": {"kind": "Copy", "plural": "copies"},
+                "versions": [version | {"schema": {"openAPIV3Schema": schema}}],
             },
-        )
+        },
+        policy,
+        {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": name,
+            "spec": {"policyName": name["name"], "validationActions": ["Deny"]},
+        },
+    ]
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+    deployed.kubectl("apply", "-f", "-", input=text)
+    yield
+    deployed.kubectl("delete", "-f", "-", input=text)
 
-    def make(name: str, *roles: str, rules: list[Json] | None = None) -> Scenario:
-        scenario.create("serviceaccount", {"metadata": {"name": name}})
-        for role in roles:
-            bound(name, "ClusterRole", role)
-        if rules:
-            scenario.create("role", {"metadata": {"name": name}, "rules": rules})
-            bound(name, "Role", name)
-        return scenario.seen_by(token_kubeconfig(deployed, scenario.namespace, name))
 
-    return make
-
-
-@pytest.fixture
-def alice(somebody: Callable[..., Scenario], operator_kubeconfig: Path) -> Scenario:
-    """Somebody with the usual role `edit`, ours for EphemeralVolumeClaims, and PVC status."""
-    status: Json = {
-        "apiGroups": [""],
-        "resources": ["persistentvolumeclaims/status"],
-        "verbs": ["patch"],
+def copying(name: str, **source: str) -> Json:
+    """Something like a PVC that is made from another."""
+    return {
+        "apiVersion": "guard.example.com/v1",
+        "kind": "Copy",
+        "metadata": {"name": name, "annotations": MARK},
+        "spec": {"dataSourceRef": {"kind": "PersistentVolumeClaim", "name": "theirs"} | source},
     }
-    roles = ("edit", "evc-ephemeralvolumeclaim-editor-role")
-    view = somebody("alice", *roles, rules=[status])
-    eventually(lambda: _denied(view), "the marks are guarded")
-    return view
 
 
-def _denied(view: Scenario) -> bool:
-    """Whether the policy about marks is in force yet."""
-    manifest = manifests.pvc("probe")
-    manifest["metadata"]["annotations"] = MARK
-    try:
-        view.call("POST", view.path("pvc") + "?dryRun=All", manifest)
-    except Refused:
-        return True
-    return False
-
-
-SAYS_MARKS = (
-    "only the operator sets, changes or removes the annotations evc.dev/owner-uid,"
-    " evc.dev/owner-name, evc.dev/request-id and evc.dev/completed-pods"
-)
-
-
-@pytest.mark.parametrize("mark", MARK)
-def test_nobody_else_writes_a_mark(scenario: Scenario, alice: Scenario, mark: str) -> None:
-    a_pvc(scenario)
-    for change in (annotated({mark: "x"}), annotated({mark: ""})):
-        assert SAYS_MARKS in refusal(lambda change=change: alice.patch("pvc", "scratch", change))
-    scenario.patch("pvc", "scratch", annotated(MARK))
-    for change in (annotated({mark: "x"}), annotated({mark: None})):
-        assert SAYS_MARKS in refusal(lambda change=change: alice.patch("pvc", "scratch", change))
-    status = scenario.path("pvc", "scratch") + "/status"
-    merge = "application/merge-patch+json"
-    sneaky = annotated({mark: "x"})
-    assert SAYS_MARKS in refusal(lambda: alice.call("PATCH", status, sneaky, merge))
-    manifest = manifests.pvc("other")
-    manifest["metadata"]["annotations"] = {mark: "x"}
-    says = refusal(lambda: alice.create("pvc", manifest))
-    assert SAYS_MARKS in says
-    assert "annotate it with evc.dev/adopt-by=NAME" in says
-
-
-def test_people_hold_offer_change_and_delete_what_is_marked(
-    scenario: Scenario, alice: Scenario
+def test_the_operator_copies_nothing_from_other_namespaces(
+    scenario: Scenario, copies: None
 ) -> None:
-    a_pvc(scenario, MARK)
-    alice.patch("pvc", "scratch", annotated({HOLD: "true"}, labels={"team": "blue"}))
-    alice.patch("pvc", "scratch", annotated({HOLD: None, ADOPT_BY: "cleanup"}))
-    alice.patch("pvc", "scratch", annotated({ADOPT_BY: None}))
-    alice.delete("pvc", "scratch")
-    scenario.until_gone("pvc", "scratch")
-    offered = manifests.pvc("mine")
-    offered["metadata"]["annotations"] = {ADOPT_BY: "cleanup"}
-    alice.create("pvc", offered)
-
-
-def test_the_administrator_may_write_marks(scenario: Scenario, alice: Scenario) -> None:
-    a_pvc(scenario, MARK)
-    scenario.patch("pvc", "scratch", annotated(dict.fromkeys(MARK)))
-    assert SAYS_MARKS in refusal(lambda: alice.patch("pvc", "scratch", annotated(MARK)))
-
-
-def test_kubernetes_own_controllers_work_on_marked_volumes(
-    scenario: Scenario, alice: Scenario
-) -> None:
-    """Binding, protection and orphaning write to it; a namespace's end takes it along."""
-    evc = scenario.create("evc", manifests.claim("scratch"))
-    manifest = manifests.pvc("scratch")
-    reference = owner(evc["metadata"]["uid"]) | {"controller": True}
-    manifest["metadata"] |= {"annotations": MARK, "ownerReferences": [reference]}
-    scenario.create("pvc", manifest)
-    scenario.until_bound("scratch")
-    alice.delete("evc", "scratch", propagationPolicy="Orphan")
-    scenario.until_gone("evc", "scratch")
-    left = scenario.get("pvc", "scratch")["metadata"]
-    assert "ownerReferences" not in left
-    assert left["annotations"][UID] == MARK[UID]
-    scenario.call("DELETE", f"{PATHS['namespace']}/{scenario.namespace}")
-    scenario.until_gone("pvc", "scratch")
-
-
-def pvc_rights(*verbs: str) -> list[Json]:
-    """A rule about PVCs."""
-    return [{"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": list(verbs)}]
-
-
-@pytest.mark.parametrize(
-    ("rights", "lacks"),
-    [
-        (["create", "delete"], ""),
-        ([], "create"),
-        (["delete"], "create"),
-        (["create", "update", "patch"], "delete"),
-        (["create", "deletecollection"], "delete"),
-    ],
-)
-def test_who_has_a_volume_made_and_deleted_must_be_allowed_to(
-    scenario: Scenario,
-    alice: Scenario,
-    somebody: Callable[..., Scenario],
-    rights: list[str],
-    lacks: str,
-) -> None:
-    rules = pvc_rights(*rights) if rights else None
-    bob = somebody("bob", "evc-ephemeralvolumeclaim-editor-role", rules=rules)
-    eventually(lambda: _may_list(bob), "bob has his role")
-    if not lacks:
-        bob.create("evc", manifests.claim("scratch"))
-        return
-    says = refusal(lambda: bob.create("evc", manifests.claim("scratch")))
-    who = f"system:serviceaccount:{scenario.namespace}:bob may not {lacks} PersistentVolumeClaims"
-    assert who in says
-    assert "ask for a RoleBinding to the ClusterRole edit" in says
-    # What exists he may label, and not make delete sooner.
-    alice.create("evc", manifests.claim("scratch"))
-    bob.patch("evc", "scratch", {"metadata": {"labels": {"a": "b"}}})
-    says = refusal(lambda: bob.patch("evc", "scratch", {"spec": {"gracePeriodSeconds": 0}}))
-    assert who in says
-
-
-def _may_list(view: Scenario) -> bool:
-    try:
-        view.items("evc")
-    except Refused:
+    def told() -> bool:
+        if not scenario.call("POST", scenario.path("copy") + "?dryRun=All", copying("first")):
+            return False
+        try:
+            scenario.call("POST", scenario.path("copy") + "?dryRun=All", far)
+        except AssertionError as error:
+            return "does not copy from other namespaces" in str(error)
         return False
-    return True
 
-
-# --- the policies themselves ------------------------------------------------------------
+    far = copying("far", namespace="theirs")
+    eventually(told, "a copy from another namespace is refused")
+    assert "leave dataSourceRef.namespace out" in refusal(lambda: scenario.create("copy", far))
+    assert scenario.create("copy", copying("near"))
 
 
 def test_every_rule_type_checks_and_says_what_to_do(deployed: ControlPlane) -> None:
