@@ -189,7 +189,11 @@ def finish(world: World, reason: Reason) -> Plan:
     if world.evc.spec.ttl_seconds_after_finished == 0:
         plan = _delete_record(world)
         news = plan.actions and not told
-        return replace(plan, notes=(_ended(reason, reason.meaning),)) if news else plan
+        return (
+            replace(plan, notes=(Note("Normal", reason, "Delete", reason.meaning),))
+            if news
+            else plan
+        )
     old = world.evc.status
     ready = old.condition(READY)
     # The pods may be gone by now: what was said when the DELETE was sent still holds.
@@ -203,12 +207,8 @@ def finish(world: World, reason: Reason) -> Plan:
         held_by=None,
     )
     ttl = float(world.evc.spec.ttl_seconds_after_finished)
-    note = None if told else _ended(reason, text)
+    note = None if told else Note("Normal", reason, "Delete", text)
     return world.plan(status, note=note, requeue_after=ttl, irreversible=True)
-
-
-def _ended(reason: Reason, text: str) -> Note:
-    return Note("Normal", reason, "Delete", text)
 
 
 def _farewell(world: World, record: Condition) -> Plan:
