@@ -1,4 +1,4 @@
-"""A real Kubernetes control plane on this machine, without containers or root.
+"""A real Kubernetes control plane on this machine, without Docker or root.
 
 `with ControlPlane.boot() as cp:` is all a test needs; `python -m cluster up` is for people.
 The rooms, in the order a boot goes through them:
@@ -12,6 +12,8 @@ The rooms, in the order a boot goes through them:
 - `api` makes the few requests of the boot itself: a StorageClass, the fake nodes, readiness.
 - `detached` is the control plane that `up` leaves running until `down`.
 - `stages` is what happens to pods on kwok's fake nodes.
+- `isolated` runs a command beside a control plane with one real node instead, which `node` joins
+  to it: containerd and the kubelet, with `images` made from files of this machine. Needs root.
 
 A pod runs until it is deleted, but a Job's pod succeeds after one second. Annotations change that,
 each a duration such as `2s`:

@@ -1,12 +1,13 @@
-"""`python -m cluster build | up | status | down`, with this package's parent on PYTHONPATH."""
+"""`python -m cluster build | up | status | down | node`, with our parent folder on PYTHONPATH."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
+from pathlib import Path
 
-from . import detached
+from . import detached, isolated
 from .build import ensure_binaries
 from .errors import ClusterError
 
@@ -51,14 +52,30 @@ def down() -> int:
 COMMANDS = {"build": build, "up": up, "status": status, "down": down}
 
 
+def node(arguments: argparse.Namespace) -> int:
+    """Run a command beside a control plane with one real node (needs root)."""
+    return isolated.run(arguments.run, arguments.image)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line: each command is a function of one argument, the parsed rest."""
+    root = argparse.ArgumentParser(prog="python -m cluster", description=__doc__)
+    commands = root.add_subparsers(required=True)
+    for name, command in COMMANDS.items():
+        plain = commands.add_parser(name, help=(command.__doc__ or "").splitlines()[0])
+        plain.set_defaults(command=lambda _, command=command: command())
+    real = commands.add_parser("node", help=(node.__doc__ or "").splitlines()[0])
+    real.add_argument("--image", type=Path, action="append", default=[], help="a docker-archive")
+    real.add_argument("run", nargs="+", help="finds KUBECONFIG, AUDIT_LOG and kubectl")
+    real.set_defaults(command=node)
+    return root
+
+
 def main() -> int:
     """Run one command; a failure is one clear message and exit code 1."""
-    parser = argparse.ArgumentParser(prog="python -m cluster", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, command in COMMANDS.items():
-        commands.add_parser(name, help=(command.__doc__ or "").splitlines()[0])
     try:
-        return COMMANDS[parser.parse_args().command]()
+        arguments = parser().parse_args()
+        return int(arguments.command(arguments))
     except ClusterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -155,6 +155,10 @@ class ControlPlane:
         components.write_kubeconfig(path, self.url, self._authority, identity)
         return path
 
+    def start(self, component: str, argv: list[str]) -> None:
+        """Start one more program; it ends with the others, and before those started earlier."""
+        self._processes.start(component, argv)
+
     def restart(self, component: str) -> None:
         """End the component, start it anew on the same port, and wait until the API answers.
 
@@ -162,7 +166,7 @@ class ControlPlane:
         new kinds every 30 s only, and until then does not delete what objects of them own.
         """
         self._processes.restart(component)
-        self._wait_for("the API server after a restart", lambda: self._api.answers("/readyz"))
+        self.wait_for("the API server after a restart", lambda: self._api.answers("/readyz"))
 
     def pause(self, component: str) -> None:
         """Freeze the component: its connections stay open and nothing answers."""
@@ -171,6 +175,17 @@ class ControlPlane:
     def resume(self, component: str) -> None:
         """Let a paused component go on."""
         self._processes.signal(component, signal.SIGCONT)
+
+    def wait_for(self, what: str, reached: Callable[[], bool]) -> None:
+        """Return once that is reached; fail if a program ends before, or after a minute."""
+        deadline = time.monotonic() + BOOT_SECONDS
+        while not reached():
+            self._check_alive()
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"waited {BOOT_SECONDS:.0f} s for {what}: see the logs in {self._layout.logs}"
+                )
+            time.sleep(POLL_SECONDS)
 
     def stop(self, *, keep: bool = False) -> None:
         """End every process and remove what it left on disk; `keep` spares the directory."""
@@ -201,7 +216,7 @@ class ControlPlane:
         start, layout = self._processes.start, self._layout
         start("etcd", components.etcd(layout))
         start("kube-apiserver", components.kube_apiserver(layout))
-        self._wait_for("the API server", lambda: self._api.answers("/readyz"))
+        self.wait_for("the API server", lambda: self._api.answers("/readyz"))
         for name, command in components.CLIENTS.items():
             start(name, command(layout))
         self._api.create("/apis/storage.k8s.io/v1/storageclasses", STORAGE_CLASS)
@@ -209,24 +224,14 @@ class ControlPlane:
         for name in names:
             self._api.create("/api/v1/nodes", _node(name))
         for name in names:
-            self._wait_for(f"{name} to be ready", partial(self._node_is_ready, name))
+            self.wait_for(f"{name} to be ready", partial(self._node_is_ready, name))
         account = "/api/v1/namespaces/default/serviceaccounts/default"
-        self._wait_for("the default service account", lambda: self._api.answers(account))
+        self.wait_for("the default service account", lambda: self._api.answers(account))
 
     def _node_is_ready(self, name: str) -> bool:
         node = self._api.get(f"/api/v1/nodes/{name}")
         conditions = {c["type"]: c["status"] for c in node["status"].get("conditions", [])}
         return conditions.get("Ready") == "True" and not node["spec"].get("taints")
-
-    def _wait_for(self, what: str, reached: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + BOOT_SECONDS
-        while not reached():
-            self._check_alive()
-            if time.monotonic() > deadline:
-                raise ClusterError(
-                    f"waited {BOOT_SECONDS:.0f} s for {what}: see the logs in {self._layout.logs}"
-                )
-            time.sleep(POLL_SECONDS)
 
     def _check_alive(self) -> None:
         for name, code in self._processes.exits().items():

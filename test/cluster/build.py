@@ -55,11 +55,15 @@ PROGRAMS = (
     Program("kubectl", "kubernetes", "k8s.io/kubernetes/cmd/kubectl", 21),
     Program("kwok", "kwok", f"{KWOK}/cmd/kwok", 150),
 )
+# Only a real node needs it: nobody else waits for its build.
+KUBELET = Program("kubelet", "kubernetes", "k8s.io/kubernetes/cmd/kubelet", 60)
 MODULES = tuple(dict.fromkeys(program.module for program in PROGRAMS))
 
 
-def ensure_binaries() -> Path:
+def ensure_binaries(*, real_node: bool = False) -> Path:
     """The folder with every program (and `stages/`, kwok's node stages), built if need be.
+
+    The kubelet is among them for a `real_node` only.
 
     Two callers at once build once: the second waits. A build that was interrupted is carried on
     with: each program is renamed into place when it is done, and a marker is written last.
@@ -67,11 +71,12 @@ def ensure_binaries() -> Path:
     if platform.system() != "Linux":
         raise ClusterError("the local control plane needs Linux: use a Linux machine or container")
     folder = cache_root() / "control-plane" / f"{kubernetes_version()}-{_fingerprint()}"
-    finished = folder / "finished"
+    programs = (*PROGRAMS, KUBELET) if real_node else PROGRAMS
+    finished = folder / ("finished-with-kubelet" if real_node else "finished")
     if not finished.exists():
         with locked(folder / "lock", "another build of the control plane") as lock:
             if not finished.exists():
-                _build(folder, lock)
+                _build(programs, folder, lock)
                 finished.touch()
     return folder
 
@@ -110,18 +115,18 @@ def _flags(program: Program) -> list[str]:
 def _fingerprint() -> str:
     """Changes with whatever the programs are built from."""
     inputs = [platform.system(), platform.machine(), *NODE_STAGES]
-    inputs += [repr((program, _flags(program))) for program in PROGRAMS]
+    inputs += [repr((program, _flags(program))) for program in (*PROGRAMS, KUBELET)]
     for module in MODULES:
         inputs += [_go_mod(module), (HERE / module / "go.sum").read_text()]
     return hashlib.sha256("\0".join(inputs).encode()).hexdigest()[:12]
 
 
-def _build(folder: Path, lock: int) -> None:
+def _build(programs: tuple[Program, ...], folder: Path, lock: int) -> None:
     (folder / "logs").mkdir(exist_ok=True)
     for leftover in folder.glob(".*.building"):
         leftover.unlink()
     go = find_go(_go_needed())
-    for program in _announced(folder):
+    for program in _announced(programs, folder):
         output = folder / f".{program.name}.building"
         arguments = ["build", *_flags(program), "-o", str(output), program.package]
         _run_go([go, *arguments], program, folder / "logs" / f"{program.name}.log", lock)
@@ -129,19 +134,19 @@ def _build(folder: Path, lock: int) -> None:
     _copy_node_stages(go, folder / "stages")
 
 
-def _announced(folder: Path) -> Iterator[Program]:
+def _announced(programs: tuple[Program, ...], folder: Path) -> Iterator[Program]:
     """The programs still to build, each announced with how long it and the rest will take.
 
     The estimate is what a cold build took on 2 cores, scaled by the speed seen so far.
     """
-    missing = [program for program in PROGRAMS if not (folder / program.name).exists()]
+    missing = [program for program in programs if not (folder / program.name).exists()]
     _say(f"building Kubernetes {kubernetes_version()} from source, once; it is kept in {folder}")
     began = time.monotonic()
     for index, program in enumerate(missing):
         done = sum(built.cold_seconds for built in missing[:index])
         left = sum(waiting.cold_seconds for waiting in missing[index:])
         pace = (time.monotonic() - began) / done if done else 1.0
-        position = f"[{PROGRAMS.index(program) + 1}/{len(PROGRAMS)}]"
+        position = f"[{programs.index(program) + 1}/{len(programs)}]"
         own, rest = _about(program.cold_seconds * pace), _about(left * pace)
         _say(f"{position} {program.name} (about {own} of {rest} left)")
         yield program

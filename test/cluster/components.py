@@ -181,6 +181,9 @@ def kube_apiserver(layout: Layout) -> list[str]:
         "--authorization-mode=Node,RBAC",
         "--endpoint-reconciler-type=none",
         "--allow-privileged",
+        f"--kubelet-client-certificate={pki / 'admin.crt'}",  # logs and exec on a real node
+        f"--kubelet-client-key={pki / 'admin.key'}",
+        "--kubelet-preferred-address-types=InternalIP",
         f"--audit-policy-file={HERE / 'audit-policy.yaml'}",
         f"--audit-log-path={layout.audit_log}",
         "--audit-log-maxsize=0",
