@@ -1,4 +1,4 @@
-"""`python -m cluster build | up | status | down | node`, with our parent folder on PYTHONPATH."""
+"""`python -m cluster build | up | status | down | node | image`, our parent on PYTHONPATH."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from . import detached, isolated
 from .build import ensure_binaries
 from .errors import ClusterError
+from .images import write_operator
 
 
 def build() -> int:
@@ -57,6 +58,12 @@ def node(arguments: argparse.Namespace) -> int:
     return isolated.run(arguments.run, arguments.image)
 
 
+def image(arguments: argparse.Namespace) -> int:
+    """Write the operator's image without Docker."""
+    write_operator(arguments.archive, arguments.name)
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line: each command is a function of one argument, the parsed rest."""
     root = argparse.ArgumentParser(prog="python -m cluster", description=__doc__)
@@ -68,6 +75,10 @@ def parser() -> argparse.ArgumentParser:
     real.add_argument("--image", type=Path, action="append", default=[], help="a docker-archive")
     real.add_argument("run", nargs="+", help="finds KUBECONFIG, AUDIT_LOG and kubectl")
     real.set_defaults(command=node)
+    archive = commands.add_parser("image", help=(image.__doc__ or "").splitlines()[0])
+    archive.add_argument("archive", type=Path, help="the docker-archive to write")
+    archive.add_argument("name", help="the image's name, with its tag")
+    archive.set_defaults(command=image)
     return root
 
 

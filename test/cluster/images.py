@@ -1,7 +1,6 @@
 """Container images without Docker: files of this machine, as a docker-archive of one layer.
 
-`write_tools` makes what test pods run; `write_python` an image of a Python program, out of the
-interpreter that runs this and the packages it is told to install.
+`write_tools` makes what test pods run, `write_operator` the operator's image.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ from .errors import ClusterError
 PAUSE = "evc.dev/test/pause:1"
 """The image of the container that holds a pod's namespaces open."""
 TOOLS = ["docker.io/library/busybox:latest", "docker.io/library/bash:latest", PAUSE]
+PROJECT = Path(__file__).parents[2]
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-NONROOT = "65532:65532"
 # What a server never imports, two thirds of the standard library by size.
 UNUSED = ["test", "tests", "idlelib", "tkinter", "ensurepip", "turtledemo", "lib2to3"]
 UNUSED += ["site-packages", "dist-packages", "config-*", "*.a"]
@@ -49,33 +48,33 @@ def write_tools(archive: Path) -> Path:
         return write_image(archive, root, TOOLS, Cmd=pause, Env=["PATH=/bin"])
 
 
-def write_python(archive: Path, name: str, module: str, install: list[list[str]]) -> Path:
-    """An image that runs a module with this interpreter, as user 65532.
-
-    `install` holds the arguments of each `pip install` that is needed.
-    """
+def write_operator(archive: Path, name: str) -> Path:
+    """The operator's image, step by step as the Dockerfile makes it, on this machine's Python."""
+    # Everything keeps its place: an interpreter looks for its library there.
+    python, library = Path(sys.executable).resolve(), Path(sysconfig.get_path("stdlib"))
+    requirements = PROJECT / "requirements" / "run.txt"
     with tempfile.TemporaryDirectory() as scratch:
-        root = Path(scratch)
-        library = root / sysconfig.get_path("platstdlib").removeprefix(sys.base_prefix + "/")
-        shutil.copytree(
-            sysconfig.get_path("stdlib"), library, ignore=shutil.ignore_patterns(*UNUSED)
-        )
-        python = root / "bin" / "python3"
-        python.parent.mkdir()
-        shutil.copy(Path(sys.executable).resolve(), python)
-        for arguments in install:
-            _output(
-                sys.executable, "-m", "pip", "install", "--target", str(root / "app"), *arguments
-            )
+        wheels, root = Path(scratch) / "wheels", Path(scratch) / "root"
+        environment = root / "opt" / "evc"
+        _output(str(python), "-m", "venv", "--without-pip", str(environment))
+        _pip("wheel", "--no-deps", "--no-build-isolation", f"--wheel-dir={wheels}", str(PROJECT))
+        install = [f"--python={environment / 'bin' / 'python'}", "install", "--no-compile"]
+        _pip(*install, "--require-hashes", f"--requirement={requirements}")
+        _pip(*install, "--no-deps", *map(str, wheels.iterdir()))
+        (packages,) = environment.glob("lib/python*/site-packages")
+        _output(sys.executable, str(PROJECT / "image" / "slim.py"), str(packages))
+        shutil.copytree(library, _below(root, library), ignore=shutil.ignore_patterns(*UNUSED))
+        _copy(python, root)
         _copy_libraries(root, [python, *root.rglob("*.so")])
         (root / "tmp").mkdir()
         return write_image(
             archive,
             root,
             [name],
-            Entrypoint=["/bin/python3", "-m", module],
-            Env=["PYTHONPATH=/app", "PYTHONUNBUFFERED=1"],
-            User=NONROOT,
+            Entrypoint=["/opt/evc/bin/python", "-m", "evc"],
+            Cmd=["run"],
+            Env=["PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1"],
+            User="65532:65532",
         )
 
 
@@ -87,7 +86,7 @@ def write_image(archive: Path, root: Path, names: list[str], **config: Any) -> P
     with tempfile.TemporaryDirectory() as scratch:
         layer, description = Path(scratch) / "layer.tar", Path(scratch) / "config.json"
         with tarfile.open(layer, "w") as tar:
-            tar.add(root, "", filter=_of_root)
+            tar.add(root, ".", filter=_of_root)
         with layer.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
         image = {
@@ -110,7 +109,7 @@ def write_image(archive: Path, root: Path, names: list[str], **config: Any) -> P
 def _of_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = "root"
-    entry.mode |= 0o777 if entry.name == "tmp" else 0o444
+    entry.mode |= 0o777 if entry.name == "./tmp" else 0o444
     if entry.isdir() or entry.mode & 0o100:
         entry.mode |= 0o111
     return entry
@@ -121,12 +120,23 @@ def _copy_libraries(root: Path, binaries: Iterable[Path]) -> None:
     for binary in binaries:
         for found in re.findall(r"(/\S+) \(0x", _output("ldd", str(binary))):
             library = Path(found)
-            if root in library.parents:
-                continue
-            target = root / library.relative_to("/")
-            if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(library, target)
+            if root not in library.parents:
+                _copy(library, root)
+
+
+def _copy(file: Path, root: Path) -> None:
+    """Copy a file of this machine to the same place below the root."""
+    target = _below(root, file)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(file, target)
+
+
+def _below(root: Path, path: Path) -> Path:
+    return root / path.relative_to("/")
+
+
+def _pip(*args: str) -> None:
+    _output(sys.executable, "-m", "pip", "--disable-pip-version-check", *args)
 
 
 def _found(program: str) -> str:

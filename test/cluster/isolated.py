@@ -43,6 +43,8 @@ ISOLATE = ["setpriv", "--pdeathsig=KILL", "unshare", "--net", "--mount", "--pid"
 ISOLATE += ["--mount-proc", "--kill-child"]
 # Where containerd, CNI and the kubelet write whatever they are told.
 FIXED_FOLDERS = (Path("/run"), Path("/var/log"), Path("/var/lib/cni"))
+# What tells of a failure: the logs of the control plane and the node, and those of all pods.
+KEPT = ("cluster", "pod-logs")
 CGROUPS = Path("/sys/fs/cgroup")
 CGROUP_SECONDS = 10.0
 
@@ -56,15 +58,16 @@ def run(command: list[str], images: list[Path]) -> int:
     ensure_binaries(real_node=True)
     signal.signal(signal.SIGTERM, _leave)
     home = Path(tempfile.mkdtemp(prefix="evc-node-"))
-    archives = [write_tools(home / "tools.tar"), *(image.absolute() for image in images)]
-    with _cgroup(home.name):
+    code = 1
+    try:
+        archives = [write_tools(home / "tools.tar"), *(image.absolute() for image in images)]
         inner = [sys.executable, "-m", "cluster.isolated", str(home), *map(str, archives)]
-        code = subprocess.call([*ISOLATE, *inner, "--", *command])
+        with _cgroup(home.name):
+            code = subprocess.call([*ISOLATE, *inner, "--", *command])
+    finally:
+        _tidy(home, failed=bool(code))
     if code:
-        remove_all([folder for folder in home.iterdir() if folder.name != "cluster"])
-        print(f"the logs are kept in {home / 'cluster' / 'logs'}", file=sys.stderr)
-    else:
-        remove_all([home])
+        print(f"the logs are kept in {home}", file=sys.stderr)
     return code
 
 
@@ -131,6 +134,11 @@ def _removed(root: Path) -> bool:
         except OSError:
             return False
     return True
+
+
+def _tidy(home: Path, *, failed: bool) -> None:
+    """Remove what the run wrote; after a failure all but what tells of it."""
+    remove_all([path for path in home.iterdir() if path.name not in KEPT] if failed else [home])
 
 
 def _furnish(home: Path) -> None:
