@@ -8,6 +8,15 @@ CONTAINER_TOOL ?= docker
 PLATFORMS ?= linux/arm64,linux/amd64
 KUBECTL ?= kubectl
 KUSTOMIZE ?= $(KUBECTL) kustomize
+KIND_CLUSTER ?= evc-test-e2e
+KIND_KUBECONFIG = $(CURDIR)/dist/$(KIND_CLUSTER).kubeconfig
+# Where the e2e tests run: local, node or kind.
+CLUSTER ?= local
+# Tests that need no more than a cluster on which the operator is deployed; volumes of a kind
+# cluster are not bound before their first pod, which some of them wait for.
+NODE_TESTS = test_lifecycle.py test_outcomes.py test_owners.py test_downtime.py test_protection.py real_node
+KIND_TESTS = test_api.py real_node
+NODE_PACKAGES = containerd runc containernetworking-plugins busybox-static
 SHELL = /usr/bin/env bash -o pipefail
 .SHELLFLAGS = -ec
 
@@ -24,6 +33,10 @@ export PYTHONPATH = test
 LOCALBIN ?= $(CURDIR)/bin
 KUBE_SCORE_VERSION ?= v1.20.0
 KUBE_SCORE ?= $(LOCALBIN)/kube-score-$(KUBE_SCORE_VERSION)
+KIND_VERSION ?= v0.33.0
+KIND ?= $(LOCALBIN)/kind-$(KIND_VERSION)
+ACTIONLINT_VERSION ?= v1.7.12
+ACTIONLINT ?= $(LOCALBIN)/actionlint-$(ACTIONLINT_VERSION)
 
 .PHONY: all
 all: help
@@ -55,10 +68,54 @@ simulate: $(VENV)/.ready ## Simulate LIVES=10000 random lives with faults; print
 seeded-bugs: $(VENV)/.ready ## Show that each seeded bug is caught, and by what.
 	$(BIN)/python -m seeded_bugs
 
-.PHONY: test-e2e
-test-e2e: $(VENV)/.ready ## Run the e2e tests on local control planes (they mostly wait, so twice as many as cores).
+.PHONY: test-e2e e2e
+test-e2e: test-e2e-$(CLUSTER) ## Run the e2e tests on CLUSTER=local (default), node (a real kubelet; root) or kind (Docker).
+e2e: test-e2e
+
+# They mostly wait, so twice as many as cores.
+.PHONY: test-e2e-local
+test-e2e-local: $(VENV)/.ready
 	@$(BIN)/python -m cluster build
 	$(BIN)/python -m pytest test/e2e -n $$((2 * $(CORES))) $(PYTEST_ARGS)
+
+.PHONY: test-e2e-node
+test-e2e-node: $(VENV)/.ready node-packages
+	@mkdir -p dist
+	@$(BIN)/python -m cluster image dist/operator.tar $(IMG)
+	@$(BIN)/python -m cluster node --image dist/operator.tar -- make --no-print-directory test-e2e-deployed TESTS="$(NODE_TESTS)"
+
+.PHONY: test-e2e-kind
+test-e2e-kind: $(VENV)/.ready docker-build setup-test-e2e
+	$(CONTAINER_TOOL) pull --quiet busybox
+	$(KIND) load docker-image --name $(KIND_CLUSTER) $(IMG) busybox
+	$(MAKE) --no-print-directory test-e2e-deployed TESTS="$(KIND_TESTS)" KUBECONFIG=$(KIND_KUBECONFIG) || { $(MAKE) cleanup-test-e2e; exit 1; }
+	$(MAKE) cleanup-test-e2e
+
+# On the cluster of KUBECONFIG, as they are deployed there. Nothing may run beside a disruptive test.
+.PHONY: test-e2e-deployed
+test-e2e-deployed: deploy
+	$(KUBECTL) rollout status -n evc-system deployment/evc-controller-manager --timeout=3m
+	$(ON_GIVEN) -m "not disruptive" -n 6
+	$(ON_GIVEN) -m disruptive
+ON_GIVEN = $(BIN)/python -m pytest $(TESTS:%=test/e2e/%) --kubeconfig=$(KUBECONFIG) $(AUDIT_LOG:%=--audit-log=%) $(PYTEST_ARGS)
+
+.PHONY: setup-test-e2e
+setup-test-e2e: $(KIND) ## Create the kind cluster KIND_CLUSTER unless it is there (KIND_IMAGE=kindest/node:... chooses its version).
+	$(KIND) get clusters | grep -qx $(KIND_CLUSTER) || $(KIND) create cluster --name $(KIND_CLUSTER) $(KIND_IMAGE:%=--image=%) --wait 3m
+	@mkdir -p $(dir $(KIND_KUBECONFIG))
+	$(KIND) export kubeconfig --name $(KIND_CLUSTER) --kubeconfig $(KIND_KUBECONFIG)
+
+.PHONY: cleanup-test-e2e
+cleanup-test-e2e: $(KIND) ## Delete that kind cluster.
+	$(KIND) delete cluster --name $(KIND_CLUSTER) --kubeconfig $(KIND_KUBECONFIG)
+
+.PHONY: node-packages
+node-packages:
+	@{ command -v containerd && command -v runc && command -v busybox && { test -d /usr/lib/cni || test -d /opt/cni/bin; }; } >/dev/null || { \
+		test "$$(id -u)" = 0 || { echo "A real node needs root, and the packages: $(NODE_PACKAGES)"; exit 1; }; \
+		echo "Installing $(NODE_PACKAGES)"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(NODE_PACKAGES) >/dev/null; \
+	}
 
 .PHONY: manifests
 manifests: $(VENV)/.ready ## Generate the CustomResourceDefinition from the msgspec types.
@@ -95,6 +152,11 @@ lint-config: IMG = controller:v0.1.0
 lint-config: kubectl $(KUBE_SCORE) ## Check the manifests that are deployed (kube-score).
 	$(RENDER) | $(KUBE_SCORE) score $(KUBE_SCORE_FLAGS) - | { ! grep -v '^\[OK\]\|^\[SKIPPED\]'; }
 	$(RENDER_NAMESPACED) | $(KUBE_SCORE) score $(KUBE_SCORE_FLAGS) - | { ! grep -v '^\[OK\]\|^\[SKIPPED\]'; }
+
+.PHONY: lint-workflows
+lint-workflows: $(VENV)/.ready $(ACTIONLINT) ## Check the GitHub workflows (actionlint, zizmor).
+	$(ACTIONLINT)
+	$(BIN)/zizmor --offline --persona=pedantic .github
 
 .PHONY: vet
 vet: $(VENV)/.ready ## Check the types (mypy strict).
@@ -209,10 +271,16 @@ cluster: $(VENV)/.ready ## Boot a local control plane and print its KUBECONFIG.
 cluster-down: $(VENV)/.ready ## Stop it and everything it kept.
 	@$(BIN)/python -m cluster down
 
-$(LOCALBIN)/kube-score-$(KUBE_SCORE_VERSION):
-	@command -v go >/dev/null || { echo "go was not found: install Go (https://go.dev/doc/install), or say make KUBE_SCORE=/path/to/kube-score"; exit 1; }
-	GOBIN=$(LOCALBIN) go install github.com/zegl/kube-score/cmd/kube-score@$(KUBE_SCORE_VERSION)
-	mv $(LOCALBIN)/kube-score $@
+# $(1): the program, $(2): its Go package, $(3): the version.
+define go-program
+$(LOCALBIN)/$(1)-$(3):
+	@command -v go >/dev/null || { echo "go, which builds $(1), was not found: install it (https://go.dev/doc/install)"; exit 1; }
+	GOBIN=$(LOCALBIN) go install $(2)@$(3)
+	mv $(LOCALBIN)/$(1) $$@
+endef
+$(eval $(call go-program,kube-score,github.com/zegl/kube-score/cmd/kube-score,$(KUBE_SCORE_VERSION)))
+$(eval $(call go-program,kind,sigs.k8s.io/kind,$(KIND_VERSION)))
+$(eval $(call go-program,actionlint,github.com/rhysd/actionlint/cmd/actionlint,$(ACTIONLINT_VERSION)))
 
 $(VENV)/.ready: requirements/dev.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found: install Python 3.11 or newer, or say make PYTHON=..."; exit 1; }

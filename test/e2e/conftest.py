@@ -1,4 +1,9 @@
-"""Fixtures of the end-to-end tests: a real control plane, a namespace, an operator, a judge."""
+"""Fixtures of the end-to-end tests: a cluster, a namespace, an operator, a judge.
+
+The suite boots a local control plane and runs the operator as a process of its own, unless it is
+given a cluster (`--kubeconfig`) on which the operator is deployed. Tests of pods that really run
+need such a cluster; those that reach into the control plane need the local one.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +15,41 @@ import pytest
 
 from cluster import ControlPlane
 from e2e import manifests
+from e2e.deployment import Deployment
+from e2e.node import Node
 from e2e.rights import RightsCheck
 from e2e.scenario import Audit, Operator, Scenario, evc_cli, eventually
 
 NAMESPACE = "evc-system"
 ACCOUNT = "evc-controller-manager"
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
+REAL_NODE = "real_node"
+"""The folder of the tests that need one."""
 DEPLOYED = Path(__file__).parent / "deployed"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where to run."""
+    group = parser.getgroup("cluster", "the cluster to test on")
+    group.addoption("--kubeconfig", type=Path, help="one with the operator deployed")
+    group.addoption("--audit-log", type=Path, help="its API server's, if it can be read here")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Pods on the local control plane write nothing that could be looked for."""
+    only_real = collection_path.name == REAL_NODE and not config.getoption("kubeconfig")
+    return True if only_real else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On a given cluster, leave out what needs more of it; a test's fixtures say so."""
+    if not config.getoption("kubeconfig"):
+        return
+    missing = {"control_plane"} if config.getoption("audit_log") else {"control_plane", "audit"}
+    left_out = [item for item in items if missing & set(getattr(item, "fixturenames", ()))]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -82,20 +115,49 @@ def token_kubeconfig(plane: ControlPlane, namespace: str, account: str) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def kubeconfig(request: pytest.FixtureRequest) -> Path:
+    """The administrator's, of the given cluster or else of a local one with our API."""
+    given: Path | None = request.config.getoption("kubeconfig")
+    return given or request.getfixturevalue("with_crd").kubeconfig
+
+
 @pytest.fixture
-def audit(with_crd: ControlPlane) -> Audit:
+def audit(request: pytest.FixtureRequest) -> Audit:
     """What the operator did, by the API server's word."""
-    return Audit(with_crd.audit_log, OPERATOR)
+    given: Path | None = request.config.getoption("audit_log")
+    return Audit(given or request.getfixturevalue("with_crd").audit_log, OPERATOR)
 
 
 @pytest.fixture
-def scenario(with_crd: ControlPlane) -> Scenario:
+def scenario(kubeconfig: Path) -> Scenario:
     """A namespace of its own."""
-    return Scenario(with_crd.kubeconfig)
+    return Scenario(kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def node(kubeconfig: Path) -> Iterator[Node]:
+    """What is on the disk of the node, and what runs there."""
+    found = Node(kubeconfig)
+    yield found
+    found.close()
 
 
 @pytest.fixture
-def operator(scenario: Scenario, operator_kubeconfig: Path, tmp_path: Path) -> Iterator[Operator]:
+def operator(request: pytest.FixtureRequest) -> Iterator[Operator | Deployment]:
+    """A running operator: the deployed one, or a process for the scenario's namespace only."""
+    if kubeconfig := request.config.getoption("kubeconfig"):
+        deployment = Deployment(kubeconfig, NAMESPACE, ACCOUNT)
+        yield deployment
+        deployment.close()
+    else:
+        yield request.getfixturevalue("operator_process")
+
+
+@pytest.fixture
+def operator_process(
+    scenario: Scenario, operator_kubeconfig: Path, tmp_path: Path
+) -> Iterator[Operator]:
     """A running operator that looks after the scenario's namespace only."""
     process = Operator(operator_kubeconfig, tmp_path / "operator.log", "-n", scenario.namespace)
     process.start()

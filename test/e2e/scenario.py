@@ -28,7 +28,7 @@ from kubernetes.config import load_kube_config
 Json = dict[str, Any]
 Found = TypeVar("Found")
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds to wait for what must happen."""
 
 PATHS = {

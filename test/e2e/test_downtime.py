@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
+
 from e2e import manifests
 from e2e.scenario import Audit, Operator, Scenario, condition, eventually, when
 
 
+@pytest.mark.disruptive
 def test_a_jobs_pods_ran_finished_and_vanished_while_the_operator_was_down(
     scenario: Scenario, operator: Operator
 ) -> None:
@@ -28,6 +31,7 @@ def test_a_jobs_pods_ran_finished_and_vanished_while_the_operator_was_down(
     assert not scenario.get("pvc", "scratch")
 
 
+@pytest.mark.disruptive
 def test_a_bare_pod_vanished_while_the_operator_was_down(
     scenario: Scenario, operator: Operator
 ) -> None:
@@ -47,6 +51,7 @@ def test_a_bare_pod_vanished_while_the_operator_was_down(
     assert claim["status"]["outcome"] == "Failed"
 
 
+@pytest.mark.disruptive
 def test_a_restart_with_settled_claims_writes_nothing(
     scenario: Scenario, operator: Operator, audit: Audit
 ) -> None:

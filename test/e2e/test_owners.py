@@ -23,15 +23,13 @@ def test_a_suspended_job_holds_although_it_has_no_pods(scenario: Scenario) -> No
     """What Kueue does to preempt: suspending deletes every pod."""
     scenario.create("evc", manifests.claim("scratch"))
     scenario.until_bound("scratch")
-    scenario.create("job", manifests.job("crunch", "scratch", complete_after="60s"))
+    scenario.create("job", manifests.job("crunch", "scratch", complete_after="12s"))
     scenario.until_reason("scratch", "InUse")
     scenario.patch("job", "crunch", {"spec": {"suspend": True}})
     eventually(lambda: not scenario.items("pod"), "suspending deleted the pods")
     scenario.stays("pvc", "scratch", seconds=3)
     message = condition(scenario.get("evc", "scratch"), "Ready")["message"]
     assert message == "held by Job/crunch (suspended)"
-    quick = {"cluster.evc.dev/complete-after": "200ms"}
-    scenario.patch("job", "crunch", {"spec": {"template": {"metadata": {"annotations": quick}}}})
     scenario.patch("job", "crunch", {"spec": {"suspend": False}})
     scenario.until_gone("evc", "scratch")
 
@@ -124,7 +122,7 @@ PATHS["jobset"] = "/apis/jobset.example.com/v1/namespaces/{ns}/jobsets"
 PATHS["workflow"] = "/apis/workflow.example.com/v1/namespaces/{ns}/workflows"
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def foreign_kinds(with_crd: ControlPlane) -> None:
     """Kinds of our own standing in for JobSet and Argo's Workflow, statuses as theirs."""
     for kind in ("JobSet", "Workflow"):
@@ -164,6 +162,7 @@ rules:
         )
 
 
+@pytest.mark.usefixtures("foreign_kinds")
 def test_a_workflow_holds_between_two_steps(scenario: Scenario) -> None:
     """Its pods are its own and may be deleted as soon as they are done (podGC)."""
     scenario.create("evc", manifests.claim("scratch", ttlSecondsAfterFinished=60))
@@ -197,6 +196,7 @@ def test_a_workflow_holds_between_two_steps(scenario: Scenario) -> None:
     assert claim["status"]["outcome"] == "Failed"
 
 
+@pytest.mark.usefixtures("foreign_kinds")
 def test_a_jobset_that_replaces_its_jobs_holds(scenario: Scenario) -> None:
     """Between two attempts there is neither a pod nor a Job."""
     scenario.create("evc", manifests.claim("scratch", ttlSecondsAfterFinished=60))
