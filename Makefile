@@ -23,6 +23,7 @@ SHELL = /usr/bin/env bash -o pipefail
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+BENCH_VENV = build/bench-venv
 LIVES ?= 10000
 CORES ?= $(shell nproc)
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
@@ -117,6 +118,11 @@ node-packages:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(NODE_PACKAGES) >/dev/null; \
 	}
 
+.PHONY: bench
+bench: $(VENV)/.ready $(BENCH_VENV)/.ready ## Run the benchmarks beside their peers (BENCH=B1,B4 selects, BENCH_QUICK=1 is a smoke test).
+	@$(BIN)/python -m cluster build
+	@$(BIN)/python -m bench
+
 .PHONY: manifests
 manifests: $(VENV)/.ready ## Generate the CustomResourceDefinition from the msgspec types.
 	$(BIN)/evc crd > config/crd/bases/evc.dev_ephemeralvolumeclaims.yaml
@@ -127,13 +133,13 @@ docs: $(VENV)/.ready ## Generate the reference pages in docs/reference from the 
 
 .PHONY: fmt
 fmt: $(VENV)/.ready ## Format the code.
-	$(BIN)/ruff format src test docs image
-	$(BIN)/ruff check --fix --quiet src test docs image
+	$(BIN)/ruff format src test docs image bench
+	$(BIN)/ruff check --fix --quiet src test docs image bench
 
 .PHONY: lint
 lint: $(VENV)/.ready ## Check format, style and the layers between the rooms; change nothing.
-	$(BIN)/ruff format --check src test docs image
-	$(BIN)/ruff check src test docs image
+	$(BIN)/ruff format --check src test docs image bench
+	$(BIN)/ruff check src test docs image bench
 	$(BIN)/lint-imports --no-logo
 
 # What kube-score would have otherwise, and why not:
@@ -167,6 +173,7 @@ pin: $(VENV)/.ready ## Pin the newest dependencies, with hashes.
 	$(UV_COMPILE) --upgrade pyproject.toml -o requirements/run.txt
 	$(UV_COMPILE) --upgrade --group build -o requirements/build.txt
 	$(UV_COMPILE) --upgrade pyproject.toml --group dev -o requirements/dev.txt
+	$(UV_COMPILE) --upgrade pyproject.toml --group bench -o requirements/bench.txt
 
 ##@ Build
 
@@ -289,4 +296,10 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml
 	@$(PYTHON) -m venv $(VENV) || { echo "cannot make a virtual environment: on Debian and Ubuntu, apt-get install python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(BENCH_VENV)/.ready: requirements/bench.txt
+	@echo "Setting up $(BENCH_VENV) with the peers (once)"
+	@$(PYTHON) -m venv $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@touch $@

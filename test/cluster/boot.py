@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -52,20 +52,35 @@ class _PortTaken(ClusterError):
 class ControlPlane:
     """A running control plane: `with ControlPlane.boot() as cp: cp.kubectl("get", "pods")`."""
 
-    def __init__(self, layout: Layout, authority: Authority, processes: Processes) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        authority: Authority,
+        processes: Processes,
+        arguments: Mapping[str, Sequence[str]],
+    ) -> None:
         self._layout = layout
         self._authority = authority
         self._processes = processes
+        self._arguments = arguments
         self._api = Api(layout.url, layout.pki)
         self._running = True
 
     @classmethod
-    def boot(cls, *, nodes: int = 1, directory: Path | None = None, detached: bool = False) -> Self:
+    def boot(
+        cls,
+        *,
+        nodes: int = 1,
+        directory: Path | None = None,
+        detached: bool = False,
+        arguments: Mapping[str, Sequence[str]] | None = None,
+    ) -> Self:
         """Build the programs if need be, start them, and return when pods can run.
 
         `directory` must be empty or absent; without it a temporary one is used. The control plane
         ends with this process, however that ends, unless it is `detached`: then nothing but
-        `stop`, or SIGTERM to its warden, ends it.
+        `stop`, or SIGTERM to its warden, ends it. `arguments` are added to the command lines of
+        the components named; of a flag that is given twice, the last one counts.
         """
         binaries = ensure_binaries()
         for left in reversed(range(BOOT_TRIES)):
@@ -73,7 +88,7 @@ class ControlPlane:
             layout = Layout(home, binaries, *free_ports(3))
             layout.logs.mkdir()
             authority = components.write_files(layout)
-            plane = cls(layout, authority, Processes(layout.logs))
+            plane = cls(layout, authority, Processes(layout.logs), arguments or {})
             try:
                 plane._bring_up(nodes)
             except _PortTaken:
@@ -213,7 +228,11 @@ class ControlPlane:
         self.stop(keep=failed)
 
     def _bring_up(self, nodes: int) -> None:
-        start, layout = self._processes.start, self._layout
+        layout = self._layout
+
+        def start(name: str, argv: list[str]) -> None:
+            self._processes.start(name, [*argv, *self._arguments.get(name, ())])
+
         start("etcd", components.etcd(layout))
         start("kube-apiserver", components.kube_apiserver(layout))
         self.wait_for("the API server", lambda: self._api.answers("/readyz"))

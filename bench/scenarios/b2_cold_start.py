@@ -1,0 +1,71 @@
+"""B2: from the start of the process to a filled cache, with many pods in the cluster."""
+
+from __future__ import annotations
+
+import time
+
+from bench import procs, seed
+from bench.result import Result, Size
+from bench.stage import Program, Stage
+from bench.stats import spread
+
+SMALL = 10_000
+PAGED = ("--feature-gates=WatchList=false",)
+
+
+def run(size: Size) -> Result:
+    """The operator and its peers, streaming lists and paged ones."""
+    result = Result(
+        "B2",
+        "Cold start",
+        "Pods of 3.6 KB seeded into etcd, in 20 namespaces; the other controllers are frozen."
+        " Time from the start of the process (interpreter and imports included) until it is"
+        " ready. Steady: two seconds later. The operator caches claims, volumes and Jobs, too,"
+        " and serves metrics; the informers only cache pods. Peers above 10,000 pods: one run,"
+        " and none above 50,000.",
+    )
+    sizes = size.pick([1_000, 10_000, 50_000, 100_000], [300])
+    with Stage.boot(20, frozen=("kube-controller-manager",)) as stage:
+        seeded = 0
+        for pods in sizes:
+            seed.pods(stage, seeded, pods - seeded)
+            seeded = pods
+            runs = size.pick(5 if pods <= SMALL else 2, 1)
+            _measure(result, [stage.operator()], pods, runs, "WatchList")
+            _measure(result, [stage.peer("informer.py", "evc", str(pods))], pods, runs, "WatchList")
+            if pods <= 50_000:
+                peers = [
+                    stage.peer("informer.py", "official", str(pods)),
+                    stage.peer("kopf_evc.py", str(pods)),
+                ]
+                _measure(result, peers, pods, size.pick(3 if pods <= SMALL else 1, 1), "paged")
+    with Stage.boot(20, frozen=("kube-controller-manager",), apiserver=PAGED) as stage:
+        pods = size.pick(SMALL, 300)
+        seed.pods(stage, 0, pods)
+        _measure(result, [stage.operator()], pods, size.pick(5, 1), "paged")
+    result.notes.append(
+        "SharedInformer lists everything in one answer; kopf lists pages of 500 (its setting)."
+    )
+    return result
+
+
+def _measure(result: Result, programs: list[Program], pods: int, runs: int, how: str) -> None:
+    for program in programs:
+        seconds, peak, steady, cpu = [], [], [], []
+        for _ in range(runs):
+            program.start(wait=False)
+            seconds.append(program.wait_ready())
+            time.sleep(2.0)
+            memory = procs.memory(program.pid)
+            peak.append(memory.peak)
+            steady.append(memory.rss)
+            cpu.append(procs.cpu_seconds(program.pid))
+            program.stop()
+        result.add(
+            program.name,
+            f"{pods} pods, {how}",
+            ready_s=spread(seconds),
+            peak_mib=spread(peak, 0),
+            steady_mib=spread(steady, 0),
+            cpu_s=spread(cpu),
+        )

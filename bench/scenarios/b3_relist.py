@@ -1,0 +1,102 @@
+"""B3: the API server restarts and its history with it: every watch must list anew."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from bench import procs, seed
+from bench.lives import Life, Lives
+from bench.result import Result, Size
+from bench.stage import Program, Stage, until
+from bench.stats import spread
+
+NAMESPACES = 20
+
+
+def run(size: Size) -> Result:
+    """The operator and kopf react to a probe; the official informer only lists."""
+    result = Result(
+        "B3",
+        "Relist after a restart of the API server",
+        "Pods of 3.6 KB seeded into etcd. The API server is ended and started; right after it"
+        " says that it is ready a designated pod starts. Stale: from then until the EVC's status"
+        " says so (audit log). Lists: LIST requests and streaming lists since the restart.",
+    )
+    pods, runs = size.pick((10_000, 3), (300, 1))
+    for name in ("operator", "kopf", "official"):
+        with Stage.boot(NAMESPACES) as stage:
+            seed.pods(stage, 0, pods)
+            program = _program(stage, name, pods)
+            program.start()
+            _measure(result, stage, program, pods, runs, probe=name != "official")
+    return result
+
+
+def _program(stage: Stage, name: str, pods: int) -> Program:
+    if name == "operator":
+        return stage.operator()
+    if name == "kopf":
+        return stage.peer("kopf_evc.py", str(pods))
+    return stage.peer("informer.py", "official", str(pods))
+
+
+def _measure(
+    result: Result, stage: Stage, program: Program, pods: int, runs: int, *, probe: bool
+) -> None:
+    stale, peaks, lists = [], [], []
+    time.sleep(3.0)
+    steady = procs.memory(program.pid).rss
+    for number in range(runs):
+        lives = Lives(stage, run_seconds=None, start_pods=False)
+        lives.begin(time.time(), stage.namespaces[0], f"probe-{number}")
+        (life,) = lives.lives.values()
+        if probe:
+            until(partial(_provisioned, life), "the probe has its volume")
+            time.sleep(2.0)
+        lives.close()
+        procs.reset_peak(program.pid)
+        stage.plane.restart("kube-apiserver")
+        stage.audit.mark()
+        if probe:
+            lives.start(life)
+            until(partial(_reacted, stage, program, life.name), "it has reacted")
+            stale.append(_reacted(stage, program, life.name) - life.started)
+        else:
+            until(lambda: _lists(stage, program) > 0, "it has listed")
+        time.sleep(15.0 if not probe else 5.0)
+        peaks.append(procs.memory(program.pid).peak)
+        lists.append(_lists(stage, program))
+    result.add(
+        program.name,
+        f"{pods} pods",
+        stale_s=spread(stale) if stale else "not measured",
+        lists=spread(lists, 0),
+        steady_mib=round(steady),
+        peak_mib=spread(peaks, 0),
+        peak_to_steady=round(max(peaks) / steady, 2),
+    )
+
+
+def _provisioned(life: Life) -> bool:
+    return life.pvc_seen > 0
+
+
+def _reacted(stage: Stage, program: Program, name: str) -> float:
+    times = (
+        request.received
+        for request in stage.audit.requests(program.user)
+        if request.what in ("update evc/status", "patch evc/status")
+        and request.object_ref.name == name
+        and request.code < 300
+    )
+    return next(times, 0.0)
+
+
+def _lists(stage: Stage, program: Program) -> int:
+    """Whole lists of what is cached: the live look before a deletion is not one of them."""
+    return sum(
+        request.verb == "list" or "sendInitialEvents=true" in request.request_uri
+        for request in stage.audit.requests(program.user)
+        if not request.object_ref.namespace and "continue=" not in request.request_uri
+    )

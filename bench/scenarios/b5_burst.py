@@ -1,0 +1,88 @@
+"""B5: a thousand pods finish within a second: how long until the last DELETE is sent."""
+
+from __future__ import annotations
+
+import time
+
+from bench import procs
+from bench.lives import Lives, calls, latencies
+from bench.load import in_parallel
+from bench.result import Result, Size
+from bench.stage import BenchError, Program, Stage, until
+from bench.stats import milliseconds
+
+SETTLED = 3.0
+
+
+def run(size: Size) -> Result:
+    """Over twenty namespaces and in a single one, ours and kopf's."""
+    result = Result(
+        "B5",
+        "Burst: designated pods finish together",
+        "As many claims as pods, each used; then all pods succeed within about a second and stay"
+        " as completed objects. Due is finishedAt (whole seconds) + 1 s. Gone is at least ten"
+        " seconds after the DELETE: both operators let an unmount finish before they release"
+        " a volume from completed pods. One run each.",
+    )
+    count = size.pick(1000, 10)
+    for namespaces in (20, 1):
+        for peer in (False, True):
+            _one(result, count, namespaces, peer=peer)
+    return result
+
+
+def _one(result: Result, count: int, namespaces: int, *, peer: bool) -> None:
+    with Stage.boot(namespaces) as stage:
+        program = (stage.peer("kopf_evc.py") if peer else stage.operator()).start()
+        lives = Lives(stage, run_seconds=None)
+        _make(stage, lives, count)
+        stage.audit.mark()
+        meter = procs.Meter(stage.pids(program))
+        began = time.time()
+        in_parallel(lives.finish, [*lives.lives.values()])
+        sent = time.time() - began
+        over = lives.wait_over(240)
+        _report(result, stage, lives, program, meter)
+        wall = round(time.time() - began, 1)
+        result.rows[-1] |= {
+            "finished_within_s": round(sent, 2),
+            "all_over": over,
+            "wall_seconds": wall,
+        }
+        lives.close()
+        program.stop()
+
+
+def _make(stage: Stage, lives: Lives, count: int) -> None:
+    now, per_second = time.time() + 0.2, 40.0
+    for number in range(count):
+        namespace = stage.namespaces[number % len(stage.namespaces)]
+        lives.begin(now + number / per_second, namespace, f"c-{number}")
+    until(lambda: all(life.started for life in lives.lives.values()), "every claim is used", 300)
+    time.sleep(SETTLED)
+
+
+def _report(
+    result: Result, stage: Stage, lives: Lives, program: Program, meter: procs.Meter
+) -> None:
+    requests = list(stage.audit.requests(program.user))
+    steps, counted = latencies(lives, requests), calls(requests)
+    deleted = milliseconds(steps["due_to_delete"])
+    if not deleted["count"]:
+        raise BenchError(f"{program.name} sent no DELETE: see {program.log}")
+    count = len(lives.lives)
+    cpu = meter.read()
+    result.add(
+        program.name,
+        f"{count} claims, {len(stage.namespaces)} namespaces",
+        due_to_delete=deleted,
+        delete_to_gone=milliseconds(steps["delete_to_gone"]),
+        answered_429=counted.get("answered 429", 0),
+        answered_409=counted.get("answered 409", 0),
+        requests_per_life=round(
+            sum(v for k, v in counted.items() if "answered" not in k) / count, 1
+        ),
+        operator_cpu_ms_per_life=round(1000 * cpu[program.name] / count, 1),
+        cpu_seconds=cpu,
+        peak_mib=round(procs.memory(program.pid).peak),
+    )

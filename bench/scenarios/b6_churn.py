@@ -1,0 +1,115 @@
+"""B6: claims come and go at a steady rate while thousands of others are alive."""
+
+from __future__ import annotations
+
+import time
+
+from bench import procs, seed
+from bench.lives import Lives, calls, latencies
+from bench.result import Json, Result, Size
+from bench.scrape import Scrape, bucket_of_p99
+from bench.stage import BenchError, Program, Stage, until
+from bench.stats import milliseconds
+
+NAMESPACES = 100
+PREPARE = 240.0
+
+
+def run(size: Size) -> Result:
+    """Open loop: lives begin on time whether or not the operator keeps up."""
+    result = Result(
+        "B6",
+        "Steady churn",
+        "Lives begin at the given rate for the given time (open loop): a claim and its pod are"
+        " created, the pod runs one second from when the volume is there, its completed object"
+        " stays. 'live' claims are there besides, in use, cloned in etcd from one that the"
+        " contender itself settled. Kept up: every life was over 20 s after the last began, and"
+        " every DELETE was sent within 5 s.",
+    )
+    loads = size.pick(
+        [(0, 10, 20), (0, 20, 20), (0, 50, 15), (0, 100, 8), (9000, 20, 20)], [(50, 5, 3)]
+    )
+    for peer in (False, True):
+        for live, rate, seconds in loads:
+            _one(result, live, rate, seconds, peer=peer)
+    result.notes.append(_capacity(result))
+    return result
+
+
+def _one(result: Result, live: int, rate: float, seconds: float, *, peer: bool) -> None:
+    with Stage.boot(NAMESPACES if live else 20) as stage:
+        program = (stage.peer("kopf_evc.py") if peer else stage.operator()).start()
+        if live:
+            _settle(stage, live)
+        lives = Lives(stage)
+        before = None if peer else Scrape(program)
+        stage.audit.mark()
+        meter = procs.Meter(stage.pids(program))
+        began = time.time() + 0.2
+        for number in range(int(rate * seconds)):
+            namespace = stage.namespaces[number % len(stage.namespaces)]
+            lives.begin(began + number / rate, namespace, f"c-{number}")
+        time.sleep(seconds)
+        in_time = lives.wait_over(20)
+        over = in_time or lives.wait_over(180)
+        figures = _figures(stage, lives, program, meter, began)
+        if before is not None:
+            bound = bucket_of_p99(before, Scrape(program), "workqueue_queue_duration_seconds")
+            figures["queue_p99_at_most_s"] = bound
+        figures |= {"all_over": over, "driver_late_ms": round(1000 * lives.timetable.latest)}
+        figures["kept_up"] = in_time and figures["due_to_delete"]["max_ms"] <= 5000
+        load = f"{rate:g}/s for {seconds:g} s" + (f", {live} live" if live else "")
+        result.add(program.name, load, **figures)
+        lives.close()
+        program.stop()
+
+
+def _settle(stage: Stage, live: int) -> None:
+    """Have one claim used for long, then clone it."""
+    lives = Lives(stage, run_seconds=None)
+    namespace = stage.namespaces[0]
+    lives.begin(time.time(), namespace, "alive")
+    life = lives.lives[namespace, "alive"]
+    until(lambda: life.started > 0, "the claim to clone is used")
+    time.sleep(2.0)
+    lives.close()
+    before = seed.pods_served(stage)
+    seed.clones(stage, namespace, "alive", live)
+    until(lambda: seed.pods_served(stage) >= before + live, "the clones are served", PREPARE)
+    time.sleep(10.0 if live >= 1000 else 2.0)  # the contender looks at each of them
+
+
+def _figures(
+    stage: Stage, lives: Lives, program: Program, meter: procs.Meter, began: float
+) -> Json:
+    cpu, wall = meter.read(), time.time() - began
+    requests = list(stage.audit.requests(program.user))
+    steps, counted = latencies(lives, requests), calls(requests)
+    count = len(lives.lives)
+    if not steps["create_to_pvc"]:
+        raise BenchError(f"{program.name} made no claim: see {program.log}")
+    gone = [life.evc_gone for life in lives.lives.values() if life.evc_gone]
+    memory = procs.memory(program.pid)
+    return {
+        "create_to_pvc": milliseconds(steps["create_to_pvc"]),
+        "due_to_delete": milliseconds(steps["due_to_delete"]),
+        "operator_cpu_ms_per_life": round(1000 * cpu[program.name] / count, 1),
+        "requests_per_life": round(
+            sum(n for what, n in counted.items() if "answered" not in what) / count, 1
+        ),
+        "lives_per_second": round(len(gone) / (max(gone, default=began + wall) - began), 1),
+        "rss_mib": round(memory.rss),
+        "peak_mib": round(memory.peak),
+        "cpu_seconds": cpu,
+        "wall_seconds": round(wall, 1),
+    }
+
+
+def _capacity(result: Result) -> str:
+    """The highest rate each kept up with, and their ratio."""
+    best: dict[str, float] = {}
+    for row in result.rows:
+        if row["kept_up"] and "live" not in row["load"]:
+            rate = float(row["load"].split("/")[0])
+            best[row["who"]] = max(rate, best.get(row["who"], 0.0))
+    return f"Highest rate kept up with: {best}"
