@@ -75,12 +75,13 @@ class Log:
         self._offset = self._path.stat().st_size if self._path.exists() else 0
 
     def requests(self, user: str = OPERATOR) -> Iterator[Request]:
-        """Every finished request of that user since the mark; watches when they end."""
+        """Every answered request of that user since the mark; a watch once, when it starts."""
         with self._path.open("rb") as log:
             log.seek(self._offset)
             for line in log:
                 if not line.endswith(b"\n"):
                     break
                 request = self._decoder.decode(line)
-                if request.user.username == user:
+                ended = request.verb == "watch" and request.stage == "ResponseComplete"
+                if request.user.username == user and not ended:
                     yield request

@@ -47,24 +47,14 @@ class Api:
 
     def send(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> bytes:
         """Send one request on this thread's connection; raises Refused unless 2xx."""
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = self.connect()
-        try:
-            connection.request(
-                method,
-                path,
-                body,
-                {"Content-Type": kind or "application/json", "Accept": "application/json"},
-            )
-            response = connection.getresponse()
-            answer: bytes = response.read()
-        except (OSError, http.client.HTTPException):
-            self._local.connection = None
-            raise
-        if response.status >= 300:
-            raise Refused(response.status, answer.decode(errors="replace"))
-        return answer
+        reused = getattr(self._local, "connection", None)
+        if reused is not None:
+            try:
+                return self._exchange(reused, method, path, body, kind)
+            except (OSError, http.client.HTTPException):
+                pass  # the server was restarted since: once more, on a new connection
+        self._local.connection = self.connect()
+        return self._exchange(self._local.connection, method, path, body, kind)
 
     def get(self, path: str) -> Any:
         """The decoded answer."""
@@ -77,6 +67,26 @@ class Api:
     def patch(self, path: str, change: Json) -> bytes:
         """Merge a change."""
         return self.send("PATCH", path, json.dumps(change).encode(), MERGE_PATCH)
+
+    def _exchange(
+        self,
+        connection: http.client.HTTPSConnection,
+        method: str,
+        path: str,
+        body: bytes | None,
+        kind: str,
+    ) -> bytes:
+        headers = {"Content-Type": kind or "application/json", "Accept": "application/json"}
+        try:
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            answer: bytes = response.read()
+        except (OSError, http.client.HTTPException):
+            self._local.connection = None
+            raise
+        if response.status >= 300:
+            raise Refused(response.status, answer.decode(errors="replace"))
+        return answer
 
 
 def in_parallel(work: Callable[[T], Any], items: Iterable[T], threads: int = 8) -> None:

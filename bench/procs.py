@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,16 @@ def children(parent: int) -> dict[str, int]:
         if int(text.rpartition(")")[2].split()[1]) == parent:
             found[Path(argv[0].decode()).name] = int(stat.parent.name)
     return found
+
+
+def wait_idle(pid: int, seconds: float = 120.0) -> None:
+    """Wait until the process has nothing left to do: under a tenth of a core for two seconds."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        before = cpu_seconds(pid)
+        time.sleep(2.0)
+        if cpu_seconds(pid) - before < 0.2:
+            return
 
 
 class Meter:

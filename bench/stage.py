@@ -97,9 +97,9 @@ class Program:
             self.wait_ready()
         return self
 
-    def wait_ready(self) -> float:
+    def wait_ready(self, seconds: float = PATIENCE) -> float:
         """Return the seconds since its start at which its caches were filled."""
-        until(self.ready, f"{self.name} is ready: see {self.log}")
+        until(self.ready, f"{self.name} is ready: see {self.log}", seconds)
         return time.time() - self.started
 
     def ready(self) -> bool:

@@ -6,10 +6,11 @@ import time
 
 from bench import procs, seed
 from bench.result import Result, Size
-from bench.stage import Program, Stage
+from bench.stage import BenchError, Program, Stage
 from bench.stats import spread
 
 SMALL = 10_000
+LONGEST = 150.0
 PAGED = ("--feature-gates=WatchList=false",)
 
 
@@ -51,21 +52,26 @@ def run(size: Size) -> Result:
 
 def _measure(result: Result, programs: list[Program], pods: int, runs: int, how: str) -> None:
     for program in programs:
-        seconds, peak, steady, cpu = [], [], [], []
-        for _ in range(runs):
-            program.start(wait=False)
-            seconds.append(program.wait_ready())
-            time.sleep(2.0)
-            memory = procs.memory(program.pid)
-            peak.append(memory.peak)
-            steady.append(memory.rss)
-            cpu.append(procs.cpu_seconds(program.pid))
+        taken: dict[str, list[float]] = {}
+        try:
+            for _ in range(runs):
+                for name, value in _start(program).items():
+                    taken.setdefault(name, []).append(value)
+        except BenchError as error:
+            result.notes.append(f"{program.name} with {pods} pods: {str(error)[:200]}")
+        finally:
             program.stop()
-        result.add(
-            program.name,
-            f"{pods} pods, {how}",
-            ready_s=spread(seconds),
-            peak_mib=spread(peak, 0),
-            steady_mib=spread(steady, 0),
-            cpu_s=spread(cpu),
-        )
+        if taken:
+            figures = {name: spread(values) for name, values in taken.items()}
+            result.add(program.name, f"{pods} pods, {how}", **figures)
+
+
+def _start(program: Program) -> dict[str, float]:
+    """Start it, see what that took, and stop it."""
+    program.start(wait=False)
+    ready = program.wait_ready(LONGEST)
+    time.sleep(2.0)
+    memory = procs.memory(program.pid)
+    cpu = procs.cpu_seconds(program.pid)
+    program.stop()
+    return {"ready_s": ready, "peak_mib": memory.peak, "steady_mib": memory.rss, "cpu_s": cpu}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from functools import partial
+from random import Random
 
 from bench import procs, seed
 from bench.lives import Life, Lives
+from bench.pods import SIZES, pod
 from bench.result import Result, Size
 from bench.stage import Program, Stage, until
 from bench.stats import spread
@@ -19,9 +22,10 @@ def run(size: Size) -> Result:
     result = Result(
         "B3",
         "Relist after a restart of the API server",
-        "Pods of 3.6 KB seeded into etcd. The API server is ended and started; right after it"
-        " says that it is ready a designated pod starts. Stale: from then until the EVC's status"
-        " says so (audit log). Lists: LIST requests and streaming lists since the restart.",
+        "Pods of 3.6 KB seeded into etcd. The API server is ended and started while a pod changes,"
+        " so that every watch gets 410; as soon as it is ready a designated pod starts. Stale: from"
+        " then until the EVC's status says so (audit log), which includes the backoff of those who"
+        " could not connect. Lists: LIST requests and streaming lists since the restart.",
     )
     pods, runs = size.pick((10_000, 3), (300, 1))
     for name in ("operator", "kopf", "official"):
@@ -56,15 +60,13 @@ def _measure(
             time.sleep(2.0)
         lives.close()
         procs.reset_peak(program.pid)
-        stage.plane.restart("kube-apiserver")
         stage.audit.mark()
+        _restart(stage)
         if probe:
             lives.start(life)
             until(partial(_reacted, stage, program, life.name), "it has reacted")
             stale.append(_reacted(stage, program, life.name) - life.started)
-        else:
-            until(lambda: _lists(stage, program) > 0, "it has listed")
-        time.sleep(15.0 if not probe else 5.0)
+        time.sleep(5.0 if probe else 20.0)
         peaks.append(procs.memory(program.pid).peak)
         lists.append(_lists(stage, program))
     result.add(
@@ -76,6 +78,24 @@ def _measure(
         peak_mib=spread(peaks, 0),
         peak_to_steady=round(max(peaks) / steady, 2),
     )
+
+
+def _restart(stage: Stage) -> None:
+    """Restart the API server; a pod changes all the while, so that no watch can be resumed."""
+    over, etcd = threading.Event(), seed.Etcd(stage)
+    item = pod(0, SIZES[3.6], Random(0), stage.namespaces[0])
+
+    def change() -> None:
+        while not over.wait(0.02):
+            etcd.put(f"{seed.PODS}/{stage.namespaces[0]}/{item['metadata']['name']}", item)
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    try:
+        stage.plane.restart("kube-apiserver")
+    finally:
+        over.set()
+        changing.join()
 
 
 def _provisioned(life: Life) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from bench import procs, seed
-from bench.lives import Lives, calls, latencies
+from bench.lives import Lives, calls, first, latencies
 from bench.result import Json, Result, Size
 from bench.scrape import Scrape, bucket_of_p99
 from bench.stage import BenchError, Program, Stage, until
@@ -40,7 +40,7 @@ def _one(result: Result, live: int, rate: float, seconds: float, *, peer: bool) 
     with Stage.boot(NAMESPACES if live else 20) as stage:
         program = (stage.peer("kopf_evc.py") if peer else stage.operator()).start()
         if live:
-            _settle(stage, live)
+            settle(stage, program, live)
         lives = Lives(stage)
         before = None if peer else Scrape(program)
         stage.audit.mark()
@@ -64,7 +64,7 @@ def _one(result: Result, live: int, rate: float, seconds: float, *, peer: bool) 
         program.stop()
 
 
-def _settle(stage: Stage, live: int) -> None:
+def settle(stage: Stage, program: Program, live: int) -> None:
     """Have one claim used for long, then clone it."""
     lives = Lives(stage, run_seconds=None)
     namespace = stage.namespaces[0]
@@ -76,7 +76,7 @@ def _settle(stage: Stage, live: int) -> None:
     before = seed.pods_served(stage)
     seed.clones(stage, namespace, "alive", live)
     until(lambda: seed.pods_served(stage) >= before + live, "the clones are served", PREPARE)
-    time.sleep(10.0 if live >= 1000 else 2.0)  # the contender looks at each of them
+    procs.wait_idle(program.pid)  # it looks at each of them
 
 
 def _figures(
@@ -88,7 +88,7 @@ def _figures(
     count = len(lives.lives)
     if not steps["create_to_pvc"]:
         raise BenchError(f"{program.name} made no claim: see {program.log}")
-    gone = [life.evc_gone for life in lives.lives.values() if life.evc_gone]
+    sent = sorted(first(requests, "delete pvc").values())
     memory = procs.memory(program.pid)
     return {
         "create_to_pvc": milliseconds(steps["create_to_pvc"]),
@@ -97,7 +97,7 @@ def _figures(
         "requests_per_life": round(
             sum(n for what, n in counted.items() if "answered" not in what) / count, 1
         ),
-        "lives_per_second": round(len(gone) / (max(gone, default=began + wall) - began), 1),
+        "deletes_per_second": round((len(sent) - 1) / (sent[-1] - sent[0]), 1) if sent else 0.0,
         "rss_mib": round(memory.rss),
         "peak_mib": round(memory.peak),
         "cpu_seconds": cpu,

@@ -7,7 +7,7 @@ import time
 from bench import seed
 from bench.lives import Lives, calls
 from bench.result import Result, Size
-from bench.scenarios.b6_churn import _settle
+from bench.scenarios.b6_churn import settle
 from bench.scrape import Scrape
 from bench.stage import Stage
 
@@ -54,7 +54,7 @@ def run(size: Size) -> Result:
 def _restart(result: Result, live: int) -> None:
     with Stage.boot(20) as stage:
         operator = stage.operator().start()
-        _settle(stage, live)
+        settle(stage, operator, live)
         operator.stop()
         stage.audit.mark()
         operator.start()

@@ -24,6 +24,7 @@ def run(size: Size) -> Result:
     )
     count, runs = size.pick((1000, 5), (40, 1))
     with Stage.boot() as stage:
+        _measure(stage, "warm", 20)
         meter = procs.Meter(stage.pids())
         rates: dict[str, list[float]] = {}
         for number in range(runs):
