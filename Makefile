@@ -16,7 +16,7 @@ CLUSTER ?= local
 # cluster are not bound before their first pod, which some of them wait for.
 NODE_TESTS = test_lifecycle.py test_outcomes.py test_owners.py test_downtime.py test_protection.py real_node
 KIND_TESTS = test_api.py real_node
-NODE_PACKAGES = containerd runc containernetworking-plugins busybox-static
+NODE_PACKAGES = containerd runc containernetworking-plugins busybox-static iproute2
 SHELL = /usr/bin/env bash -o pipefail
 .SHELLFLAGS = -ec
 
@@ -112,7 +112,7 @@ cleanup-test-e2e: $(KIND) ## Delete that kind cluster.
 
 .PHONY: node-packages
 node-packages:
-	@{ command -v containerd && command -v runc && command -v busybox && { test -d /usr/lib/cni || test -d /opt/cni/bin; }; } >/dev/null || { \
+	@{ command -v containerd && command -v runc && command -v busybox && command -v ip && { test -d /usr/lib/cni || test -d /opt/cni/bin; }; } >/dev/null || { \
 		test "$$(id -u)" = 0 || { echo "A real node needs root, and the packages: $(NODE_PACKAGES)"; exit 1; }; \
 		echo "Installing $(NODE_PACKAGES)"; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(NODE_PACKAGES) >/dev/null; \
