@@ -130,6 +130,11 @@ class ControlPlane:
         return self._layout.url
 
     @property
+    def etcd_url(self) -> str:
+        """etcd's address, which also serves its API as JSON (`/v3/kv/compaction`)."""
+        return self._layout.etcd_url
+
+    @property
     def audit_log(self) -> Path:
         """What the API server was asked and by whom, one JSON object a line."""
         return self._layout.audit_log
