@@ -122,11 +122,20 @@ class Apply:
                 log.info("Skipped action in dry run", action=type(action).__name__)
             else:
                 self._check_leadership()
-                again_in.append(self._act(action, observed, evc))
+                try:
+                    again_in.append(self._act(action, observed, evc))
+                except ApiError as error:
+                    if isinstance(action, DeleteClaim) and error.ambiguous:
+                        # It may be gone, and then nobody would tell with which evidence.
+                        self._tell(plan, observed, evc)
+                    raise
         if plan.status is not None or not self._dry_run:
-            for note in plan.notes:
-                self._recorder.record(note, evc, observed.claim)
+            self._tell(plan, observed, evc)
         return min((seconds for seconds in again_in if seconds is not None), default=None)
+
+    def _tell(self, plan: Plan, observed: Observed, evc: EphemeralVolumeClaim | None) -> None:
+        for note in plan.notes:
+            self._recorder.record(note, evc, observed.claim)
 
     def _check_leadership(self) -> None:
         """Raise if the lease may be another's by now: a paused leader that woke up."""

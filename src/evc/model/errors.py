@@ -28,9 +28,16 @@ class ApiError(Exception):
         self.reason = reason
         self.retry_after = retry_after
 
+    @property
+    def ambiguous(self) -> bool:
+        """Whether a write that ended like this may have been carried out (kubernetes#44372)."""
+        return self.status == 504
+
 
 class Unreachable(ApiError):
     """No answer: refused, reset, timed out, or TLS failed. A write may have happened."""
+
+    ambiguous = True
 
 
 class DeadlineExceeded(ApiError):

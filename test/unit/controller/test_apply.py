@@ -144,6 +144,18 @@ def test_a_refused_delete_propagates(error: ApiError) -> None:
         apply(client, *over())
 
 
+LOST = [Unreachable("reset"), ApiError("the request timed out", status=504)]
+
+
+@pytest.mark.parametrize("error", LOST)
+def test_a_deletion_whose_answer_was_lost_has_its_event(error: ApiError) -> None:
+    """S7: the volume may be gone, and then this is the only chance to say why."""
+    client = RecordingClient().refuse(*DELETE, error)
+    with pytest.raises(ApiError):
+        apply(client, *over())
+    assert client.asked.count(EVENT) == 1
+
+
 def test_a_deletion_that_needed_two_attempts_has_its_event() -> None:
     """S7: each deletion has an event with its evidence."""
     client = RecordingClient().refuse(*DELETE, Conflict("somebody labelled the claim"))
