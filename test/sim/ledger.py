@@ -14,7 +14,7 @@ from sim.world import World
 OPERATOR = "operator"
 """Prefix of the names of operator processes."""
 SHARED_FOR = 2.0
-"""Seconds for which claims may share one read of their namespace."""
+"""Seconds after its end for which claims may share one read of their namespace."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,12 @@ class Ledger:
     def visit(self, commit: Commit) -> Visit:
         """The reconcile that a write belongs to, and the read of its namespace it shared.
 
-        A read that was not over, or began too long before, is no read.
+        A read that was not over, or has been too long ago, is no read.
         """
         actor = commit.actor
         own = self.visits.get((actor, self.current.get(actor, 0)), Visit())
         for listing in reversed(self.listings[actor, commit.name.namespace]):
-            if listing.ended <= own.began <= listing.began + SHARED_FOR:
+            if listing.ended <= own.began <= listing.ended + SHARED_FOR:
                 failed = own.failed or listing.failed
                 return replace(own, failed=failed, seen=listing.seen | own.seen)
         return own

@@ -28,7 +28,11 @@ from evc.model.meta import Key, T
 from evc.runtime.store import Indexers
 
 MAX_AGE = 2.0
-"""Seconds from the beginning of a read within which a decision may rest on it."""
+"""Seconds from the end of a read within which a decision may rest on it.
+
+Not from its beginning: an API server that needs longer than this for an answer would keep
+every claim from being decided, for ever.
+"""
 
 Stage = tuple[str, bool] | None
 """How far a claim is in its life: its uid and whether it is being deleted; None: not there."""
@@ -68,7 +72,7 @@ class Shared:
 @dataclass(frozen=True)
 class _Round:
     read: Surroundings
-    began: float
+    ended: float
     asked: dict[Key, Stage]
     """Who still has to come, and how far its claim was when it asked."""
 
@@ -120,7 +124,6 @@ class SharedReads:
             asked = self._waiting.pop(namespace, {})
         if not asked:
             return None
-        began = self._monotonic()
         try:
             read = self._read(namespace, asked)
         except ApiError:
@@ -128,7 +131,7 @@ class SharedReads:
                 self._waiting[namespace] = asked | self._waiting[namespace]
             raise
         with self._lock:
-            self._rounds[namespace] = _Round(read, began, asked)
+            self._rounds[namespace] = _Round(read, self._monotonic(), asked)
         for key in list(asked):
             self._enqueue(key)
         return MAX_AGE
@@ -153,7 +156,7 @@ class SharedReads:
     def _forget_old(self) -> None:
         oldest = self._monotonic() - MAX_AGE
         for namespace, found in list(self._rounds.items()):
-            if found.began < oldest:
+            if found.ended < oldest:
                 del self._rounds[namespace]
 
 
