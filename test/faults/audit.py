@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,24 @@ class Entry:
         return str(self.raw["user"]["username"])
 
     @property
-    def agent(self) -> str:
+    def process(self) -> str:
+        """Which operator process asked, as its proxy noted in the user agent."""
+        return self._agent.rpartition(" ")[0]
+
+    @cached_property
+    def sent(self) -> datetime:
+        """When that process sent it: a fault may have held it back."""
+        return datetime.fromtimestamp(float(self._agent.rpartition(" ")[2]), UTC)
+
+    @property
+    def looks_after(self) -> str:
+        """The namespace that process was told to look after; "" for others."""
+        if not self._agent.startswith("evc "):
+            return ""
+        return self._agent.split()[1].rpartition("-")[0]
+
+    @property
+    def _agent(self) -> str:
         return str(self.raw.get("userAgent", ""))
 
     @property
@@ -135,8 +152,6 @@ class AuditLog:
     def _sort(self, entry: Entry) -> None:
         if entry.resource == "persistentvolumes" and entry.verb == "delete" and entry.granted:
             self.volumes_gone[entry.name] = entry.answered
-        where = entry.namespace
-        if self.by_operator(entry) and entry.agent.startswith("evc "):
-            where = entry.agent.split()[1].rpartition("-")[0]
+        where = (entry.looks_after if self.by_operator(entry) else "") or entry.namespace
         if where:
             self._entries[where].append(entry)

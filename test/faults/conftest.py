@@ -9,6 +9,7 @@ import pytest
 
 from faults.__main__ import table
 from faults.life import Life
+from faults.plans import Plan
 from faults.play import Verdict, play_all
 from faults.stage import Stage
 
@@ -35,8 +36,12 @@ def life(stage: Stage) -> Iterator[Life]:
 @pytest.fixture(scope="session")
 def verdicts(request: pytest.FixtureRequest, stage: Stage) -> dict[str, Verdict]:
     """Every selected plan, played many at a time; by plan id."""
-    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
-    plans = [item.callspec.params["plan"] for item in items if "plan" in item.fixturenames]
+    plans = [
+        plan
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+        if isinstance(plan := item.callspec.params.get("plan"), Plan)
+    ]
     began = time.monotonic()
     found = list(play_all(stage, plans))
     request.config.stash[PLAYED] = (found, time.monotonic() - began)

@@ -13,12 +13,11 @@ from datetime import datetime, timedelta
 from faults.audit import AuditLog, Entry
 from faults.history import History, Json, Thing, counts
 from sim.cluster import claim_names
+from sim.facts import ADOPT_BY, HOLD, OWNER_UID, designated, rule_of
 from sim.history import condition, deleting, marks_of, meta, uid
 from sim.jobs import unfinished
 from sim.kinds import EVCS, EVENTS, JOBS, LEASES, PODS, PROTECTION, PVCS
 from sim.node import terminal
-from sim.observer import designated, rule_of
-from sim.users import ADOPT_BY, HOLD, OWNER_UID
 
 MAY_WRITE = {
     (PVCS, "", "create"),
@@ -33,7 +32,7 @@ MAY_WRITE = {
 }
 READS = ((EVCS, "get"), (PVCS, "get"), (PODS, "list"), (JOBS, "list"))
 FRESH = timedelta(seconds=15)
-"""How old a live read may be when the DELETE is received; plans hold a DELETE back for 2 s."""
+"""How old a live read may be when the DELETE is sent; an answer may be a few seconds late."""
 SETTLE = timedelta(seconds=10)
 """README: completed pods are let go of no earlier than this after their last container."""
 MOST_DELETIONS = 10
@@ -151,7 +150,7 @@ class Judge:
     def _read_before(self, entry: Entry) -> None:
         for resource, verb in READS:
             read = self._last_read(entry, resource, verb)
-            if read is None or entry.received - read.received > FRESH:
+            if read is None or entry.sent - read.received > FRESH:
                 self._violated("S4", f"{entry.name} deleted without a live read of {resource}")
             elif not read.granted:
                 self._violated("S4", f"{entry.name} deleted though a live read failed: {resource}")
@@ -163,9 +162,9 @@ class Judge:
                 read
                 for read in reversed(self.asked)
                 if (read.resource, read.verb) == (resource, verb)
-                and read.agent == entry.agent
+                and read.process == entry.process
                 and "limit" not in read.query
-                and read.received <= entry.received
+                and read.received <= entry.sent
             ),
             None,
         )
@@ -216,8 +215,8 @@ class Judge:
             grace = rule_of(evc, evc["status"].get("outcome", "")).get("gracePeriodSeconds")
             grace = spec["gracePeriodSeconds"] if grace is None else grace
             due = max([due, *(end + timedelta(seconds=grace) for end in ended)])
-        if entry.received < due:
-            self._violated("S7", f"{entry.name} deleted at {entry.received}, due at {due}")
+        if entry.sent < due:
+            self._violated("S7", f"{entry.name} deleted at {entry.sent}, due at {due}")
 
     # S1: letting go
 

@@ -97,7 +97,8 @@ def play(stage: Stage, plan: Plan, bug: str = "") -> Verdict:
     world = stage.world()
     strike = KINDS[plan.fault](plan, world)
     operators = list(enlist(stage, world, strike, bug))
-    found, settled = [], 0.0
+    found: list[str] = []
+    settled = 0.0
     try:
         for operator in operators:
             operator.start()

@@ -68,6 +68,7 @@ class Call:
     target: str
     headers: dict[str, str]
     body: bytes
+    sent: float = field(default_factory=time.time)
     time: float = field(default_factory=time.monotonic)
     status: int = 0
     step: str = ""
@@ -201,7 +202,7 @@ class Proxy:
 
     @property
     def agent(self) -> str:
-        """What the audit log sees as the user agent of the present process."""
+        """How the audit log's user agents of the present process begin."""
         return f"evc {self.name} {self.process}"
 
     def reset(self) -> None:
@@ -305,7 +306,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _ask(self, call: Call) -> HTTPResponse:
         if self.upstream is None:
             self.upstream = self.server.proxy.connect()
-        headers = call.headers | {"User-Agent": call.process}
+        # The audit log shall know who asked, and when: not when a fault let it through.
+        headers = call.headers | {"User-Agent": f"{call.process} {call.sent}"}
         self.upstream.request(call.method, call.target, call.body or None, headers)
         return self.upstream.getresponse()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from e2e import manifests
 from e2e.manifests import COMPLETE_AFTER
-from e2e.scenario import Scenario, phase
+from e2e.scenario import Scenario, condition, phase
 
 Json = dict[str, Any]
 PATIENCE = 90.0
@@ -25,9 +25,10 @@ RECORD = 600
 
 def job(world: Scenario) -> None:
     """A template, a Job that completes, its pod stays; the record goes at once."""
-    world.create("evc", manifests.claim("scratch", gracePeriodSeconds=3, expirySeconds=600))
+    world.create("evc", manifests.claim("scratch", gracePeriodSeconds=4, expirySeconds=600))
     until_ready(world, "scratch")
-    world.create("job", manifests.job("crunch", "scratch", complete_after="300ms"))
+    world.create("job", manifests.job("crunch", "scratch", complete_after="1h"))
+    finish(world, "scratch")
 
 
 def pair(world: Scenario) -> None:
@@ -37,10 +38,11 @@ def pair(world: Scenario) -> None:
     world.create("evc", claim("two", podSelector=selector, completedPods="Delete"))
     for name in ("one", "two"):
         until_ready(world, name)
-    both = manifests.pod("both", "one", app="pair", complete_after="300ms")
+    both = manifests.pod("both", "one", app="pair")
     volume = {"name": "more", "persistentVolumeClaim": {"claimName": "two"}}
     both["spec"]["volumes"].append(volume)
     world.create("pod", both)
+    finish(world, "one", "two")
 
 
 def adopt(world: Scenario) -> None:
@@ -53,21 +55,24 @@ def adopt(world: Scenario) -> None:
     del keeping["spec"]["volumeClaimTemplate"]
     world.create("evc", keeping)
     until_ready(world, "cleanup")
-    world.create("pod", manifests.pod("user", "data", app="cleanup", complete_after="300ms"))
+    world.create("pod", manifests.pod("user", "data", app="cleanup"))
+    finish(world, "cleanup")
 
 
 def pinned(world: Scenario) -> None:
     """A completed pod stays and would pin the volume for ever."""
     world.create("evc", claim("scratch"))
     until_ready(world, "scratch")
-    world.create("pod", manifests.pod("done", "scratch", complete_after="300ms"))
+    world.create("pod", manifests.pod("done", "scratch"))
+    finish(world, "scratch")
 
 
 def orphan(world: Scenario) -> None:
     """The user deletes the claim while its volume is pinned by a completed pod."""
     world.create("evc", claim("scratch", gracePeriodSeconds=600))
     until_ready(world, "scratch")
-    world.create("pod", manifests.pod("done", "scratch", complete_after="300ms"))
+    world.create("pod", manifests.pod("done", "scratch"))
+    finish(world, "scratch")
     until(world, "scratch", "Draining")
     world.delete("evc", "scratch")
 
@@ -79,7 +84,7 @@ def hold(world: Scenario) -> None:
     world.create("pod", manifests.pod("user", "scratch"))
     until(world, "scratch", "InUse")
     world.patch("evc", "scratch", {"spec": {"hold": True}})
-    world.patch("pod", "user", {"metadata": {"annotations": {COMPLETE_AFTER: "100ms"}}})
+    finish(world)
     until(world, "scratch", "Held")
     world.delete("pod", "user")
     world.patch("evc", "scratch", {"spec": {"hold": False}})
@@ -92,8 +97,17 @@ REFERENCE: dict[str, Callable[[Scenario], None]] = {
 
 def claim(name: str, **spec: Any) -> Json:
     """A claim whose record stays; the grace period is long enough to be seen to run."""
-    defaults = {"ttlSecondsAfterFinished": RECORD, "expirySeconds": 600, "gracePeriodSeconds": 3}
+    defaults = {"ttlSecondsAfterFinished": RECORD, "expirySeconds": 600, "gracePeriodSeconds": 4}
     return manifests.claim(name, **(defaults | spec))
+
+
+def finish(world: Scenario, *claims: str) -> None:
+    """Let the only pod complete, once these claims say that it uses them."""
+    for name in claims:
+        until(world, name, "InUse")
+    (pod,) = world.items("pod")
+    done = {"metadata": {"annotations": {COMPLETE_AFTER: "100ms"}}}
+    world.patch("pod", pod["metadata"]["name"], done)
 
 
 def eventually(reached: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
@@ -128,8 +142,8 @@ def ends(world: Scenario) -> list[str]:
     found = []
     for evc in world.items("evc"):
         status = evc.get("status", {})
-        ready = next((c for c in status.get("conditions", ()) if c["type"] == "Ready"), {})
-        words = (evc["metadata"]["name"], ready.get("reason"), status.get("outcome"))
+        reason = condition(evc, "Ready").get("reason")
+        words = (evc["metadata"]["name"], reason, status.get("outcome"))
         found.append("evc {} {} {}".format(*words))
     for pvc in world.items("pvc"):
         meta = pvc["metadata"]

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 HIDDEN_AT_MOST = 6.0
 """Seconds: an event that the operator itself must see for the next one to come."""
-STALE = 3.0
+STALE = 6.0
 """Seconds for which a cache is behind."""
-TAKEN_BACK_AFTER = 4.0
+TAKEN_BACK_AFTER = 8.0
 """Seconds after which the user's late change is taken back."""
 TAKEOVER = 60.0
 """Seconds in which a successor must have taken over (the lease lasts 15)."""
@@ -175,8 +175,9 @@ class Stale(Strike):
 
 
 class StalePods(Stale):
-    """A new pod is not in the cache."""
+    """A new pod is not in the cache; all of its life comes at once, which is seen as no life."""
 
+    same_outcome = False
     resource = PODS
 
     def act(self) -> None:

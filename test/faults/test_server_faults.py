@@ -103,6 +103,27 @@ def test_refusals_are_no_permission_and_end_well(life: Life, reply: Reply) -> No
     gone(life)
 
 
+def test_a_delete_that_is_refused_for_long_makes_no_storm(life: Life) -> None:
+    """A policy, or a webhook that is down: only this one verb fails."""
+
+    class Forbids(Refusing):
+        def before(self, call: Call) -> Reply | None:
+            return super().before(call) if call.verb == "delete" else None
+
+    faults = Forbids(refusal(403, "Forbidden"))
+    operator = life.start(faults)
+    in_use(life)
+    faults.on.set()
+    began = time.monotonic()
+    life.world.patch("pod", "user", COMPLETE_SOON)
+    time.sleep(2 * GONE_UNLESS_KEPT)
+    assert [call for call in operator.proxy.calls if call.status == 403]
+    # Eleven tries in ten seconds, doubling from 5 ms, and what each reads anew.
+    assert within(asked_since(operator, began), 10.0) < 11 * 20
+    faults.on.clear()
+    gone(life)
+
+
 def test_retry_after_is_honoured(life: Life) -> None:
     faults = Refusing(refusal(429, "TooManyRequests", Retry_After="3"))
     operator = life.start(faults)
@@ -209,11 +230,13 @@ def test_a_restart_with_many_settled_claims_writes_nothing_and_serves_the_new_on
         life.world.create("evc", claim(f"settled-{number}", **template))
     eventually(lambda: len(life.world.items("pvc")) == MANY, "all have a claim", 120)
     eventually(
-        lambda: all(evc.get("status", {}).get("claim", {}).get("uid") for evc in versions(life)),
+        lambda: all(
+            evc.get("status", {}).get("claim", {}).get("uid") for evc in life.world.items("evc")
+        ),
         "all are settled",
     )
     time.sleep(2)
-    before = {evc["metadata"]["name"]: evc["metadata"]["resourceVersion"] for evc in versions(life)}
+    before = versions(life)
     operator.kill()
     began = time.monotonic()
     operator.start()
@@ -222,10 +245,13 @@ def test_a_restart_with_many_settled_claims_writes_nothing_and_serves_the_new_on
     life.world.create("evc", claim("new", **template))
     eventually(lambda: life.world.get("pvc", "new"), "the new one is served", FIRST_SECONDS)
     time.sleep(2)
-    after = {evc["metadata"]["name"]: evc["metadata"]["resourceVersion"] for evc in versions(life)}
+    after = versions(life)
     assert {name: after[name] for name in before} == before
     assert resident(operator) - empty < MANY * PER_CLAIM + GROWTH
 
 
-def versions(life: Life) -> list[dict[str, dict[str, str]]]:
-    return life.world.items("evc")
+def versions(life: Life) -> dict[str, str]:
+    return {
+        evc["metadata"]["name"]: evc["metadata"]["resourceVersion"]
+        for evc in life.world.items("evc")
+    }
