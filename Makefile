@@ -123,6 +123,16 @@ bench: $(VENV)/.ready $(BENCH_VENV)/.ready ## Run the benchmarks beside their pe
 	@$(BIN)/python -m cluster build
 	@$(BIN)/python -m bench
 
+.PHONY: fault-plans
+fault-plans: $(VENV)/.ready ## Let everything go wrong once between operator and API server (15 minutes).
+	@$(BIN)/python -m cluster build
+	$(BIN)/python -m pytest test/faults -q $(PYTEST_ARGS)
+
+.PHONY: soak
+soak: $(VENV)/.ready ## Let SOAK_LIVES=20000 claims live and die, in MINUTES=60 at most; nothing may grow.
+	@$(BIN)/python -m cluster build
+	$(BIN)/python -m soak --lives $(or $(SOAK_LIVES),20000) --minutes $(or $(MINUTES),60)
+
 .PHONY: manifests
 manifests: $(VENV)/.ready ## Generate the CustomResourceDefinition from the msgspec types.
 	$(BIN)/evc crd > config/crd/bases/evc.dev_ephemeralvolumeclaims.yaml

@@ -40,7 +40,14 @@ class Thing:
     @property
     def last(self) -> Json:
         """The newest version there is of it."""
-        return next(v.item for v in reversed(self.versions) if v.item is not None)
+        items = [v.item for v in self.versions if v.item is not None]
+        return items[-1] if items else self.first.response
+
+    def before(self, entry: Entry) -> Json | None:
+        """What it was before this write, whose answer may bear the old revision."""
+        revision = int(entry.response["metadata"]["resourceVersion"])
+        earlier = [v for v in self.versions if v.revision <= revision and v.time < entry.answered]
+        return earlier[-1].item if earlier else None
 
     def at(self, revision: int) -> Json | None:
         """What it was just before that revision; None if it was not there."""
@@ -64,7 +71,7 @@ class History:
             if entry.writes and entry.granted and entry.resource in KEPT:
                 self._learn(entry)
         for thing in self.things.values():
-            thing.versions.sort(key=lambda v: v.revision)
+            thing.versions.sort(key=lambda v: (v.revision, v.time))
 
     def of(self, resource: str) -> Iterator[Thing]:
         """Every object of a type."""
@@ -84,8 +91,6 @@ class History:
         # A pod that is deleted goes on until its kubelet has stopped it.
         waits = item["metadata"].get("deletionGracePeriodSeconds", 0)
         kept = None if finished and not waits else item
-        if kept is None:
-            thing.versions.append(Version(revision - 1, entry.answered, item))
         thing.versions.append(Version(revision, entry.answered, kept))
 
     def _gone(self, entry: Entry, known: str) -> None:

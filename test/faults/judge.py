@@ -102,10 +102,9 @@ class Judge:
     def _patch(self, entry: Entry) -> None:
         thing = self.history.things[uid(entry.response)]
         revision = int(meta(entry.response)["resourceVersion"])
-        before = thing.at(revision)
+        before, after = thing.before(entry), entry.response
         if before is None:
             return
-        after = entry.response
         if PROTECTION in _finalizers(before) and PROTECTION not in _finalizers(after):
             self._release(entry, before, revision)
         if {*_finalizers(before)} - {PROTECTION} != {*_finalizers(after)} - {PROTECTION}:

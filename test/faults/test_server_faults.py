@@ -128,9 +128,11 @@ def test_retry_after_is_honoured(life: Life) -> None:
     faults = Refusing(refusal(429, "TooManyRequests", Retry_After="3"))
     operator = life.start(faults)
     in_use(life)
+    life.world.patch("pod", "user", COMPLETE_SOON)
+    until(life.world, "scratch", "Draining")
+    time.sleep(1)  # what changes by itself would be answered at once
     faults.on.set()
     began = time.monotonic()
-    life.world.patch("pod", "user", COMPLETE_SOON)
     time.sleep(10)
     faults.on.clear()
     calls = [c for c in operator.proxy.calls if c.time >= began and c.status == 429]
