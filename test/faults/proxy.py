@@ -126,8 +126,8 @@ class Call:
 
     @property
     def live(self) -> bool:
-        """Whether it is a read of a reconcile: an informer's LIST has a limit."""
-        return self.verb in ("get", "list") and "limit" not in self.query
+        """Whether it is a read of a reconcile: informers watch, and the first look is at one."""
+        return self.verb in ("get", "list") and self.query.get("limit") != "1"
 
 
 class Lines:

@@ -19,6 +19,7 @@ from sim.kinds import PVCS
 from sim.life import Life as SimulatedLife
 from sim.life import draw
 
+pytestmark = pytest.mark.timeout(300)  # with a boot on a busy machine
 TAKEOVER = 40.0
 """Seconds: the lease lasts 15, and a follower tries every 2."""
 
@@ -44,7 +45,6 @@ class HeldBack(Faults):
         return reply
 
 
-@pytest.mark.timeout(240)
 def test_the_late_delete_of_a_frozen_leader_spares_the_namesake(life: Life) -> None:
     """Row 20: by the time it arrives, another volume bears the name, and is in use."""
     faults = HeldBack()
@@ -75,7 +75,6 @@ def test_the_late_delete_of_a_frozen_leader_spares_the_namesake(life: Life) -> N
     assert life.judge().deletes == {"scratch": 1}
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("how", ["deleted", "seized"])
 def test_a_lease_that_somebody_changes_costs_no_volume(life: Life, how: str) -> None:
     """Row 21: whoever leads then, everything is done once."""
@@ -136,7 +135,6 @@ def test_a_mark_that_was_taken_off_means_hands_off(life: Life) -> None:
     assert not life.judge().deletes
 
 
-@pytest.mark.timeout(240)
 def test_a_rolling_update_during_churn_does_everything_once(life: Life) -> None:
     """Row 36, with two processes of one version: there is no release before the first."""
     old = life.start(Faults(), *life.electing())
@@ -168,7 +166,6 @@ class Slow(Faults):
         return reply
 
 
-@pytest.mark.timeout(240)
 def test_a_stop_with_work_in_flight_and_a_second_to_live(life: Life) -> None:
     """Row 37: SIGTERM while every answer is 3 s away, SIGKILL 1 s later."""
     faults = Slow()

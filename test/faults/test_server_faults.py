@@ -19,6 +19,7 @@ from faults.scenarios import claim, eventually, until, until_ready
 from faults.stage import RBAC, Operator
 from faults.test_watch_faults import COMPLETE_SOON, GONE_UNLESS_KEPT, gone, in_use
 
+pytestmark = pytest.mark.timeout(300)  # with a boot on a busy machine
 BINDING = "evc-manager-rolebinding"
 OUTAGE = 20.0
 """Seconds; long enough for every delay to have grown to its largest."""
@@ -32,7 +33,6 @@ def asked_since(operator: Operator, began: float) -> list[float]:
     return [call.time for call in operator.proxy.calls if call.time >= began]
 
 
-@pytest.mark.timeout(240)
 def test_an_outage_makes_no_storm_and_nothing_is_forgotten(life: Life) -> None:
     operator = life.start(Faults())
     in_use(life)
@@ -57,7 +57,6 @@ class Slow(Faults):
         return None
 
 
-@pytest.mark.timeout(240)
 def test_slow_answers_change_nothing_but_the_pace(life: Life) -> None:
     life.start(Slow())
     life.world.create("evc", claim("scratch", completedPods="Delete"))
@@ -127,7 +126,7 @@ def test_a_delete_that_is_refused_for_long_makes_no_storm(life: Life) -> None:
 def test_retry_after_is_honoured(life: Life) -> None:
     faults = Refusing(refusal(429, "TooManyRequests", Retry_After="3"))
     operator = life.start(faults)
-    in_use(life)
+    in_use(life, gracePeriodSeconds=6)
     life.world.patch("pod", "user", COMPLETE_SOON)
     until(life.world, "scratch", "Draining")
     time.sleep(1)  # what changes by itself would be answered at once
@@ -175,7 +174,6 @@ def test_one_right_missing_in_a_live_read_keeps_the_volume(life: Life, resource:
     gone(life)
 
 
-@pytest.mark.timeout(240)
 def test_a_restart_of_etcd_is_survived(life: Life) -> None:
     life.start(Faults())
     in_use(life)
@@ -185,7 +183,6 @@ def test_a_restart_of_etcd_is_survived(life: Life) -> None:
     assert life.judge().deletes == {"scratch": 1}
 
 
-@pytest.mark.timeout(240)
 def test_a_lost_crd_is_no_permission(life: Life) -> None:
     """Row 25: every object of ours goes with it, and volumes that are to stay do."""
     plane = life.stage.plane
@@ -219,7 +216,6 @@ PER_CLAIM = 60 << 10
 """Bytes of memory that a settled claim with its PersistentVolumeClaim may cost."""
 
 
-@pytest.mark.timeout(300)
 def test_a_restart_with_many_settled_claims_writes_nothing_and_serves_the_new_one(
     life: Life,
 ) -> None:
