@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from e2e.scenario import Scenario
+from e2e import manifests
+from e2e.manifests import COMPLETE_AFTER
+from e2e.scenario import Json, Scenario
 from faults.judge import Judge, within
 from faults.play import MOST_REQUESTS, WINDOW
 from faults.proxy import Faults
+from faults.scenarios import claim, eventually, until, until_ready
 from faults.stage import Operator, Stage
 from sim.kinds import LEASES
+
+COMPLETE_SOON = {"metadata": {"annotations": {COMPLETE_AFTER: "100ms"}}}
+GONE_UNLESS_KEPT = 5.0
+"""Seconds after which a volume of these tests would be gone if nothing kept it."""
 
 
 class Life:
@@ -57,3 +65,18 @@ def resident(operator: Operator) -> int:
     status = Path(f"/proc/{operator.process.pid}/status").read_text()
     (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
     return int(line.split()[1]) << 10
+
+
+def gone(life: Life, name: str = "scratch") -> None:
+    """Wait until the volume's claim is gone."""
+    eventually(lambda: not life.world.get("pvc", name), f"pvc {name} is gone", 60)
+
+
+def in_use(life: Life, **spec: Any) -> Json:
+    """A claim with a running pod `user`; returns its PersistentVolumeClaim."""
+    defaults: Json = {"completedPods": "Delete", "gracePeriodSeconds": 1}
+    life.world.create("evc", claim("scratch", **(defaults | spec)))
+    until_ready(life.world, "scratch")
+    life.world.create("pod", manifests.pod("user", "scratch"))
+    until(life.world, "scratch", "InUse")
+    return life.world.get("pvc", "scratch")

@@ -10,10 +10,15 @@ from dataclasses import replace
 import pytest
 
 from e2e import manifests
-from faults.life import Life
+from faults.life import (
+    COMPLETE_SOON,
+    GONE_UNLESS_KEPT,
+    Life,
+    gone,
+    in_use,
+)
 from faults.proxy import Call, Faults, Reply
 from faults.scenarios import claim, eventually, until, until_ready
-from faults.test_watch_faults import COMPLETE_SOON, GONE_UNLESS_KEPT, gone, in_use
 from sim.choices import Seeded
 from sim.kinds import PVCS
 from sim.life import Life as SimulatedLife

@@ -13,11 +13,17 @@ from cluster import ClusterError
 from e2e import manifests
 from e2e.scenario import Refused, evc_cli
 from faults.judge import within
-from faults.life import Life, resident
+from faults.life import (
+    COMPLETE_SOON,
+    GONE_UNLESS_KEPT,
+    Life,
+    gone,
+    in_use,
+    resident,
+)
 from faults.proxy import Call, Faults, Reply, refusal
 from faults.scenarios import claim, eventually, until, until_ready
 from faults.stage import RBAC, Operator
-from faults.test_watch_faults import COMPLETE_SOON, GONE_UNLESS_KEPT, gone, in_use
 
 pytestmark = pytest.mark.timeout(300)  # with a boot on a busy machine
 BINDING = "evc-manager-rolebinding"

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from e2e import manifests
-from e2e.manifests import COMPLETE_AFTER
 from evc.kube import config as kubeconfig
 from evc.kube.client import Client, ResourceWatcher
 from evc.kube.resources import CLAIMS
@@ -21,7 +20,7 @@ from evc.kube.transport import Transport
 from evc.runtime.reflector import Reflector
 from evc.runtime.store import Store
 from evc.serving.observers import Observing
-from faults.life import Life, resident
+from faults.life import COMPLETE_SOON, GONE_UNLESS_KEPT, Life, gone, in_use, resident
 from faults.proxy import Call, Faults, Lines, Lost, Proxy, Reply, refusal
 from faults.scenarios import claim, eventually, until, until_ready
 from faults.stage import Stage
@@ -30,23 +29,6 @@ from sim.kinds import EVCS, PODS
 
 pytestmark = pytest.mark.timeout(300)  # with a boot on a busy machine
 Json = dict[str, Any]
-COMPLETE_SOON = {"metadata": {"annotations": {COMPLETE_AFTER: "100ms"}}}
-GONE_UNLESS_KEPT = 5.0
-"""Seconds after which a volume of these tests would be gone if nothing kept it."""
-
-
-def gone(life: Life, name: str = "scratch") -> None:
-    eventually(lambda: not life.world.get("pvc", name), f"pvc {name} is gone", 60)
-
-
-def in_use(life: Life, **spec: Any) -> Json:
-    """A claim with a running pod `user`; returns its PersistentVolumeClaim."""
-    defaults: Json = {"completedPods": "Delete", "gracePeriodSeconds": 1}
-    life.world.create("evc", claim("scratch", **(defaults | spec)))
-    until_ready(life.world, "scratch")
-    life.world.create("pod", manifests.pod("user", "scratch"))
-    until(life.world, "scratch", "InUse")
-    return life.world.get("pvc", "scratch")
 
 
 class TimeMachine(Faults):
