@@ -226,6 +226,7 @@ def test_a_restart_with_many_settled_claims_writes_nothing_and_serves_the_new_on
     life: Life,
 ) -> None:
     """Row 38. Their volumes never bind: what is measured is the operator, not a provisioner."""
+    life.most_requests = 10 * MANY
     operator = life.start(Faults(), "--workers=10")
     empty = resident(operator)
     unbound = manifests.pvc_spec() | {"storageClassName": "none"}
