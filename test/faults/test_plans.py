@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from faults.plans import Plan, all_plans, generate, load
+from faults.plans import Plan, Trace, all_plans, generate, load
 from faults.play import Verdict, record
 from faults.scenarios import REFERENCE
 from faults.stage import Stage
@@ -19,11 +21,19 @@ def test_plan(plan: Plan, verdicts: dict[str, Verdict]) -> None:
     assert verdict.struck, f"the fault never struck: its trace is old{again}"
 
 
+@pytest.fixture(scope="module")
+def traces(stage: Stage) -> dict[str, Trace]:
+    """Today's, recorded all at once."""
+    with ThreadPoolExecutor(len(REFERENCE)) as pool:
+        recorded = pool.map(lambda name: record(stage, name), REFERENCE)
+        return dict(zip(REFERENCE, recorded, strict=True))
+
+
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("scenario", REFERENCE)
-def test_the_recorded_trace_is_todays(scenario: str, stage: Stage) -> None:
+def test_the_recorded_trace_is_todays(scenario: str, traces: dict[str, Trace]) -> None:
     """Otherwise plans would be missing: `python -m faults record`."""
-    recorded, today = load(scenario), record(stage, scenario)
+    recorded, today = load(scenario), traces[scenario]
     assert set(recorded.writes) == set(today.writes)
     assert {k: set(v) for k, v in recorded.states.items()} == {
         k: set(v) for k, v in today.states.items()
