@@ -22,7 +22,7 @@ from faults.steps import WATCHED
 
 SYSTEM = "evc-system"
 OPERATOR = f"system:serviceaccount:{SYSTEM}:evc-controller-manager"
-RBAC = Path(__file__).parents[1] / "e2e" / "rbac"
+RBAC = Path(__file__).with_name("rbac")
 
 
 class Stage:

@@ -22,7 +22,7 @@ from faults.scenarios import claim, eventually, until, until_ready
 from sim.choices import Seeded
 from sim.kinds import PVCS
 from sim.life import Life as SimulatedLife
-from sim.life import draw
+from sim.profile import draw
 
 pytestmark = pytest.mark.timeout(300)  # with a boot on a busy machine
 TAKEOVER = 40.0

@@ -367,7 +367,6 @@ def test_a_half_open_watch_is_noticed_and_resumed(life: Life) -> None:
         ResourceWatcher(client, CLAIMS, life.world.namespace),
         store,
         on_change=lambda *_: None,
-        on_synced=lambda: None,
         observer=Observing(),
         clock=RealClock(),
         random=Random(0),
