@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from random import Random
 from typing import Any
@@ -42,7 +42,7 @@ from evc.runtime.deadline import Deadline
 from evc.runtime.election import Elector, Timing
 from evc.runtime.manager import LeadershipLost, Manager, NotSynced
 from evc.runtime.ports import Clock, Observer
-from evc.runtime.queue import RateLimitingQueue
+from evc.runtime.queue import Priority, RateLimitingQueue
 from evc.runtime.reflector import Reflector
 from evc.runtime.store import Store
 from evc.serving.access import TIMEOUT, Reviewer
@@ -278,7 +278,7 @@ def _controller(
         namespace: reconciler(
             client,
             scope.caches,
-            queue.add,
+            partial(queue.add, priority=Priority.HIGH),
             clock,
             _identity(),
             elector.is_leader if elector is not None else lambda: True,

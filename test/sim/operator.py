@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -20,7 +21,7 @@ from evc.policy.mapping import Designations
 from evc.runtime.backoff import Exponential
 from evc.runtime.controller import Controller
 from evc.runtime.election import Elector, Timing
-from evc.runtime.queue import RateLimitingQueue
+from evc.runtime.queue import Priority, RateLimitingQueue
 from evc.serving.observers import Observing
 from sim.client import Crashed, SimClient
 from sim.faults import Faults
@@ -113,7 +114,7 @@ class Process:
         self.reconcile = app.reconciler(
             client,
             self.scope.caches,
-            self.queue.add,
+            partial(self.queue.add, priority=Priority.HIGH),
             clock,
             self.name,
             may_write,

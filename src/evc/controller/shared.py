@@ -23,7 +23,6 @@ from evc.controller.owners import Workloads, list_workloads
 from evc.kube.client import Client
 from evc.kube.resources import JOBS, PODS
 from evc.model.core import Job, PersistentVolumeClaim, Pod
-from evc.model.errors import ApiError
 from evc.model.meta import Key, T
 from evc.runtime.store import Indexers
 
@@ -70,11 +69,9 @@ class Shared:
 
 
 @dataclass(frozen=True)
-class _Round:
-    read: Surroundings
-    ended: float
-    asked: dict[Key, Stage]
-    """Who still has to come, and how far its claim was when it asked."""
+class _Given:
+    shared: Shared
+    until: float
 
 
 class SharedReads:
@@ -83,12 +80,13 @@ class SharedReads:
     def __init__(
         self, client: Client, enqueue: Callable[[Key], None], monotonic: Callable[[], float]
     ) -> None:
+        """``enqueue`` lets a key overtake others, or what was read is old when its turn comes."""
         self._client = client
         self._enqueue = enqueue
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._waiting: defaultdict[str, dict[Key, Stage]] = defaultdict(dict)
-        self._rounds: dict[str, _Round] = {}
+        self._given: dict[Key, _Given] = {}
 
     def ask(self, key: Key, claim: PersistentVolumeClaim | None) -> None:
         """Have the namespace read; the key is enqueued when that is done.
@@ -105,36 +103,32 @@ class SharedReads:
     def take(self, key: Key) -> Shared | None:
         """Return, once, what was read since this key asked."""
         with self._lock:
-            self._forget_old()
-            found = self._rounds.get(key.namespace)
-            if found is None or key not in found.asked:
-                return None
-            asked_at = found.asked.pop(key)
-            if not found.asked:
-                del self._rounds[key.namespace]
-            return Shared(found.read, asked_at)
+            given = self._given.pop(key, None)
+        return given.shared if given is not None and self._monotonic() <= given.until else None
 
     def read(self, namespace: str) -> float | None:
-        """Read for all who asked; ApiError: nobody is called, and the same again later.
+        """Read for all who asked; on an error nobody is called, and the same again later.
 
         Returns after how many seconds what nobody came for can be forgotten.
         """
         with self._lock:
-            self._forget_old()
             asked = self._waiting.pop(namespace, {})
-        if not asked:
-            return None
         try:
-            read = self._read(namespace, asked)
-        except ApiError:
+            read = self._read(namespace, asked) if asked else None
+        except Exception:
             with self._lock:
                 self._waiting[namespace] = asked | self._waiting[namespace]
             raise
         with self._lock:
-            self._rounds[namespace] = _Round(read, self._monotonic(), asked)
-        for key in list(asked):
+            now = self._monotonic()
+            self._given = {key: given for key, given in self._given.items() if given.until >= now}
+            if read is not None:
+                until = now + MAX_AGE
+                self._given |= {key: _Given(Shared(read, at), until) for key, at in asked.items()}
+            kept = any(key.namespace == namespace for key in self._given)
+        for key in asked:
             self._enqueue(key)
-        return MAX_AGE
+        return MAX_AGE if kept else None
 
     def _read(self, namespace: str, asked: dict[Key, Stage]) -> Surroundings:
         # Makers of pods first: a pod made after they were read has one that was seen to
@@ -152,12 +146,6 @@ class SharedReads:
             Mounts(self._client),
             pods.time,
         )
-
-    def _forget_old(self) -> None:
-        oldest = self._monotonic() - MAX_AGE
-        for namespace, found in list(self._rounds.items()):
-            if found.ended < oldest:
-                del self._rounds[namespace]
 
 
 class Listed(Generic[T]):

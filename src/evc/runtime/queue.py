@@ -44,6 +44,8 @@ class Priority(enum.IntEnum):
     """What was there when the process started."""
     NORMAL = 0
     """What happened since."""
+    HIGH = 100
+    """What was begun and would have to be begun again if it waited long."""
 
 
 class Taken(NamedTuple):

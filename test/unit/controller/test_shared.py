@@ -112,7 +112,7 @@ def test_what_nobody_came_for_is_forgotten() -> None:
     assert desk.reads.read(NAMESPACE) == MAX_AGE
     desk.now = MAX_AGE + 0.1
     assert desk.reads.read(NAMESPACE) is None
-    assert desk.reads._rounds == {}
+    assert desk.reads._given == {}
 
 
 def test_a_read_that_fails_serves_nobody_and_keeps_who_waits() -> None:
@@ -122,6 +122,28 @@ def test_a_read_that_fails_serves_nobody_and_keeps_who_waits() -> None:
     with pytest.raises(Unreachable):
         desk.reads.read(NAMESPACE)
     assert desk.reads.take(KEY) is None
+    client.refusing.clear()
+    desk.reads.read(NAMESPACE)
+    assert desk.reads.take(KEY) is not None
+
+
+def test_who_has_yet_to_come_keeps_what_was_read_for_him() -> None:
+    """Or a queue that is long would keep him asking for ever, while others are served."""
+    desk = Desk()
+    desk.reads.ask(KEY, THERE)
+    desk.reads.read(NAMESPACE)
+    desk.reads.ask(OTHER, THERE)
+    desk.reads.read(NAMESPACE)
+    assert desk.reads.take(KEY) is not None
+    assert desk.reads.take(OTHER) is not None
+
+
+def test_a_bug_in_a_read_keeps_who_waits() -> None:
+    client = RecordingClient().refuse("list", "jobs", RecursionError())
+    desk = Desk(client)
+    desk.reads.ask(KEY, THERE)
+    with pytest.raises(RecursionError):
+        desk.reads.read(NAMESPACE)
     client.refusing.clear()
     desk.reads.read(NAMESPACE)
     assert desk.reads.take(KEY) is not None

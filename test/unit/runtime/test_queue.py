@@ -16,7 +16,7 @@ from evc.runtime.queue import Priority, RateLimitingQueue, WorkQueue
 from .fakes import FakeClock, RecordingObserver, key
 
 A, B, C = key("a"), key("b"), key("c")
-LOW, NORMAL = Priority.LOW, Priority.NORMAL
+LOW, NORMAL, HIGH = Priority.LOW, Priority.NORMAL, Priority.HIGH
 
 
 def drain(queue: WorkQueue, now: float = 0.0) -> Iterator[Key]:
@@ -47,7 +47,7 @@ def test_one_worker_per_key_and_no_change_is_missed() -> None:
     assert queue.add(A, 2.0), "it changed while being worked on"
     assert not queue.add(A, 3.0)
     assert queue.get(4.0) is None, "not while somebody has it"
-    assert queue.depth() == {NORMAL: 0, LOW: 0}
+    assert queue.depth() == {HIGH: 0, NORMAL: 0, LOW: 0}
     assert queue.done(A, 5.0) == 4.0
     assert queue.get(6.0) == (A, 4.0), "waiting since it was added, not since it was done"
     queue.done(A, 7.0)
@@ -93,7 +93,7 @@ def test_live_events_overtake_the_start_up() -> None:
     queue.add(B, 0.0, LOW)
     queue.add(C, 1.0)
     assert not queue.add(B, 2.0), "wanted already, but it moves up"
-    assert queue.depth() == {NORMAL: 2, LOW: 1}
+    assert queue.depth() == {HIGH: 0, NORMAL: 2, LOW: 1}
     assert not queue.add(C, 3.0, LOW), "and nothing moves down"
     assert list(drain(queue)) == [C, B, A]
 
@@ -113,7 +113,7 @@ def test_a_key_added_low_and_then_normal_while_worked_on_comes_back_normal() -> 
     queue.add(A, 0.0)
     queue.add(B, 0.0, LOW)
     queue.done(A, 0.0)
-    assert queue.depth() == {NORMAL: 1, LOW: 1}
+    assert queue.depth() == {HIGH: 0, NORMAL: 1, LOW: 1}
 
 
 def test_shutdown_is_prompt() -> None:
@@ -269,7 +269,7 @@ def test_additions_are_counted_after_deduplication() -> None:
     for _ in range(3):
         setup.queue.add(A, LOW)
     setup.clock.advance(4.0)
-    assert setup.queue.depth() == {NORMAL: 0, LOW: 1}
+    assert setup.queue.depth() == {HIGH: 0, NORMAL: 0, LOW: 1}
     assert setup.queue.get() == A
     assert setup.observer.calls == [("enqueued", "evc"), ("dequeued", "evc", 4.0)]
 
