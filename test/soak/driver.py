@@ -48,7 +48,7 @@ class Driver:
                 with self._lock:
                     self.done += size
         except Exception as error:  # told in the end, where the lives are counted
-            self.failures.append(repr(error))
+            self.failures += [repr(error), *map(told, world.items("evc"))]
 
     def _take(self) -> int:
         with self._lock:
@@ -74,6 +74,11 @@ def live(world: Scenario, names: list[str]) -> None:
     for name in names:
         world.delete("pod", name, gracePeriodSeconds=0)
     until(lambda: not world.items("evc"), "all records are gone")
+
+
+def told(evc: Json) -> str:
+    """What a record says of itself."""
+    return f"{evc['metadata']['name']} is there: {evc.get('status')}"
 
 
 def until(reached: Callable[[], Any], what: str) -> None:
