@@ -14,6 +14,7 @@ from e2e.scenario import Json, Scenario
 
 BATCH = 25
 """Claims of one namespace that live at the same time."""
+NODE = "nobody"
 PATIENCE = 120.0
 POLL = 0.1
 
@@ -33,6 +34,9 @@ class Driver:
 
     def run(self) -> None:
         """Return when all threads are through."""
+        # Of a node that does not exist, Kubernetes deletes every pod within a minute (podgc).
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
+        Scenario(self._plane.kubeconfig).call("POST", "/api/v1/nodes", node)
         for thread in self._threads:
             thread.start()
         for thread in self._threads:
@@ -101,7 +105,7 @@ def claim(name: str) -> Json:
 def pod(name: str) -> Json:
     """A pod that is on a node already, of which no kubelet knows."""
     item = manifests.pod(name, name)
-    item["spec"]["nodeName"] = "nobody"
+    item["spec"]["nodeName"] = NODE
     return item
 
 
