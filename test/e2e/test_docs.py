@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ import pytest
 from cluster import ControlPlane
 from cluster.build import ensure_binaries
 from e2e.pages import NOT_RUN, ROOT, Block, PageError, Reader, Section, matches, sections
-from e2e.scenario import Operator, Scenario, evc_cli
+from e2e.scenario import Operator, Scenario
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 STAND_INS = (Path(__file__).parent / "data" / "stand-ins.yaml").read_text()
@@ -100,37 +99,6 @@ def test_what_is_not_run_is_marked_with_a_reason_that_is_used() -> None:
         if block.not_run:
             print(f"{block.place}: not run: {block.not_run} ({NOT_RUN[block.not_run]})")
     assert sum(block.not_run is None for block in blocks) > len(blocks) / 2
-
-
-def test_every_link_leads_somewhere() -> None:
-    for page in PAGES:
-        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
-            if "://" in link:
-                continue
-            file, _, anchor = link.partition("#")
-            target = (page.parent / file).resolve() if file else page
-            assert target.exists(), f"{page.name}: {link}"
-            if anchor:
-                assert anchor in anchors(target.read_text()), f"{page.name}: {link}"
-
-
-def anchors(text: str) -> set[str]:
-    """The names GitHub gives a page's headings."""
-    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in headings}
-
-
-def flags(text: str) -> set[str]:
-    """The long flags in a text."""
-    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - {"--help"}
-
-
-def test_operations_names_every_flag_and_no_other() -> None:
-    page = (ROOT / "docs" / "operations.md").read_text()
-    table = page.partition("## Flags")[2].partition("\n## ")[0]
-    rows = [line for line in table.splitlines() if line.startswith("| `")]
-    named = set().union(*(flags(row.split("|")[1]) for row in rows))
-    assert named == flags(evc_cli("run", "--help").stdout)
 
 
 def block(language: str, text: str) -> Section:
