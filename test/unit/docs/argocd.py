@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ import yaml
 from msgspec.structs import replace
 
 from evc.model.evc import API_VERSION, KIND, EphemeralVolumeClaim
-from evc.policy.decide import decide
+from evc.policy.decide import decide, update_refused
 from evc.policy.obtain import refused
-from evc.policy.reasons import Reason
+from evc.policy.plan import Plan
 from evc.policy.world import World
-from unit.builders import at, evc, observed
+from unit.builders import at, evc, observed, provided, volume
 from unit.policy.catalogue import ALL
 from unit.policy.test_kstatus import kstatus
 
@@ -28,34 +29,42 @@ HEALTH = {"Current": "Healthy", "InProgress": "Progressing", "Failed": "Degraded
 """What Argo CD calls kstatus' verdicts."""
 
 
+TELLING = {"Progressing": "Reconciling", "Degraded": "Stalled", "Healthy": "Ready"}
+"""The condition that says why."""
+UNSEEN = "Waiting for the operator"
+
+
+def written() -> Iterator[EphemeralVolumeClaim]:
+    """Objects with the status that is written about them: every sentence, every refusal."""
+    asked = observed(evc().claiming(uid=None))
+    yield _with(asked.evc, refused(World(asked, asked.evc, at(1)), "exceeded quota: storage"))
+    there = observed(provided(), volume())
+    waits = _with(there.evc, decide(there, at(2)))
+    reason = "the class does not allow expansion"
+    yield _with(waits, update_refused(World(there, waits, at(9)), reason))
+    for case in ALL:
+        plan = decide(case.seen, at(case.now))
+        if case.seen.evc is not None and plan.status is not None:
+            yield _with(case.seen.evc, plan)
+
+
 def files() -> dict[str, str]:
     """Name and text of every file below FOLDER that is generated.
 
-    There is one object for each reason of Ready and health: that of the first sentence
-    about it.
+    There is one object for each health and reason for it: that of the first sentence about it.
     """
-    objects = {"progressing_noStatus": (evc().value, "Progressing", "Waiting for the operator")}
-    stale = replace(
-        evc().ready(Reason.IN_USE).value, metadata=evc().meta(generation=2).value.metadata
-    )
-    objects["progressing_changedSpec"] = (stale, "Progressing", "Waiting for the operator")
-    asked = evc().claiming(uid=None)
-    refusal = refused(World(observed(asked), asked.value, at(1)), "exceeded quota: storage").status
-    seen = [(asked.value, refusal)]
-    seen += [(c.seen.evc, decide(c.seen, at(c.now)).status) for c in ALL if not c.defect]
-    for item, status in seen:
-        if item is None or status is None:
-            continue
-        written = replace(item, status=status, malformed="")
-        health = HEALTH.get(kstatus(written))
-        told = {"Progressing": "Reconciling", "Degraded": "Stalled", "Healthy": "Ready"}
+    objects = {"progressing_noStatus": (evc().value, "Progressing", UNSEEN)}
+    for item in written():
+        health = HEALTH.get(kstatus(item))
         if health is None:
             continue  # Argo CD itself judges what is being deleted
-        ready, found = status.condition("Ready"), status.condition(told[health])
-        assert ready is not None
+        found = item.status.condition(TELLING[health])
         assert found is not None
-        name = f"{health.lower()}_{ready.reason[0].lower()}{ready.reason[1:]}"
-        objects.setdefault(name, (written, health, found.message))
+        name = f"{health.lower()}_{found.reason[0].lower()}{found.reason[1:]}"
+        objects.setdefault(name, (item, health, found.message))
+    used = objects["healthy_inUse"][0]
+    changed = replace(used, metadata=replace(used.metadata, generation=2))
+    objects["progressing_changedSpec"] = (changed, "Progressing", UNSEEN)
     tests = [
         {
             "healthStatus": {"status": health, "message": message},
@@ -63,8 +72,13 @@ def files() -> dict[str, str]:
         }
         for name, (_, health, message) in objects.items()
     ]
-    texts = {f"testdata/{name}.yaml": _dump(wire(o)) for name, (o, *_) in objects.items()}
+    texts = {f"testdata/{name}.yaml": _dump(wire(item)) for name, (item, *_) in objects.items()}
     return {"health_test.yaml": _dump({"tests": tests})} | texts
+
+
+def _with(item: EphemeralVolumeClaim, plan: Plan) -> EphemeralVolumeClaim:
+    assert plan.status is not None
+    return replace(item, status=plan.status, malformed="")
 
 
 def wire(item: EphemeralVolumeClaim) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from evc.__main__ import run
 from evc.model.evc import EphemeralVolumeClaimSpec
 from evc.model.schema import custom_resource_definition
 from evc.policy.reasons import Reason
+from unit.docs.argocd import FOLDER
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -56,17 +57,12 @@ def test_operations_names_every_flag_and_its_default() -> None:
         named[flag] = default.partition(" (")[0].strip("`")
     there = {}
     for param in run.params:
-        flag = max(param.opts, key=len)
-        default = param.default
-        if callable(default) or not isinstance(default, str | int | float):
-            default = named.get(flag, "in words")  # found out at run time: there is no value
-        there[flag] = (
-            "off"
-            if default is False
-            else f"{default:g}"
-            if isinstance(default, float)
-            else str(default)
-        )
+        flag, default = max(param.opts, key=len), param.default
+        if default in (None, "") or callable(default) or not isinstance(default, str | int | float):
+            default = named.get(flag, "")  # found out at run time: the page says it in words
+        words = {"True": "true", "False": "off"}
+        there[flag] = f"{default:g}" if isinstance(default, float) else str(default)
+        there[flag] = words.get(there[flag], there[flag])
     assert named == there
 
 
@@ -101,7 +97,9 @@ def test_every_field_that_the_pages_name_exists() -> None:
 
 def _evc_commands(page: str) -> list[str]:
     """The command lines that are about our kind."""
-    return [line for line in page.splitlines() if re.search(r"kubectl \w+ (-A )?evc\b|\bevc/", line)]
+    return [
+        line for line in page.splitlines() if re.search(r"kubectl \w+ (-A )?evc\b|\bevc/", line)
+    ]
 
 
 def _names(schema: object) -> list[str]:
@@ -113,13 +111,26 @@ def _names(schema: object) -> list[str]:
     return own + [name for part in schema.values() for name in _names(part)]
 
 
-def test_every_stalled_reason_has_a_runbook() -> None:
-    headings = set(re.findall(r"^## (.*)$", text("runbooks.md"), re.MULTILINE))
-    stalled = set(
-        re.findall(r"Degraded \|.*", text("gitops.md"))[0].replace("`", " ").split()
-    ) & set(Reason)
-    assert stalled
-    assert stalled <= headings
+def test_every_metric_that_the_pages_name_exists() -> None:
+    there = set(re.findall(r"^\| `(\w+)`", text("reference/metrics.md"), re.MULTILINE))
+    for page in ("operations.md", "runbooks.md"):
+        named = set(
+            re.findall(
+                r"\b(?:evc|controller_runtime|workqueue|rest_client|leader_election)_\w+",
+                text(page),
+            )
+        )
+        assert named <= there, page
+
+
+def test_every_stalled_reason_has_a_runbook_and_a_health() -> None:
+    data = FOLDER / "testdata"
+    stalled = {file.stem.partition("_")[2] for file in data.glob("degraded_*.yaml")}
+    stalled = {reason[0].upper() + reason[1:] for reason in stalled}
+    headings = re.findall(r"^## (.*)$", text("runbooks.md"), re.MULTILINE)
+    (degraded,) = re.findall(r"^\| Degraded \|.*", text("gitops.md"), re.MULTILINE)
+    assert stalled <= set(headings)
+    assert stalled == set(re.findall(r"`(\w+)`", degraded))
 
 
 def test_the_roles_that_operations_names_are_those_of_the_manifests() -> None:
