@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -50,44 +51,46 @@ def tools(tmp_path: Path) -> Path:
     return folder
 
 
-def reader(plane: ControlPlane, tools: Path, path: str, name: str) -> Reader:
-    """Somebody whose kubectl works in a new namespace."""
+@pytest.fixture
+def stand_ins(with_crd: ControlPlane) -> Iterator[None]:
+    """The foreign kinds, for the time of a test."""
+    with_crd.kubectl("apply", "-f", "-", input=STAND_INS)
+    with_crd.kubectl("wait", "--for=condition=Established", "-f", "-", input=STAND_INS)
+    yield
+    with_crd.kubectl("delete", "-f", "-", input=STAND_INS)
+
+
+def follow(section: Section, plane: ControlPlane, tools: Path) -> str:
+    """Do what a section says in a new namespace; return what went wrong."""
     scenario = Scenario(plane.kubeconfig)
     config = json.loads(plane.kubeconfig.read_text())
     config["contexts"][0]["context"]["namespace"] = scenario.namespace
-    kubeconfig = tools.parent / f"{name}.kubeconfig"
+    kubeconfig = tools.parent / f"{scenario.namespace}.kubeconfig"
     kubeconfig.write_text(json.dumps(config))
-    return Reader(
+    reader = Reader(
         {
-            "PATH": f"{tools}:{path}",
+            "PATH": f"{tools}:{os.environ['PATH']}",
             "KUBECONFIG": str(kubeconfig),
             "KUBECACHEDIR": str(tools.parent / "cache"),
             "NAMESPACE": scenario.namespace,
         }
     )
+    try:
+        reader.follow(section)
+    except PageError as error:
+        return f"{section.name}\n{error}"
+    finally:
+        scenario.call("DELETE", f"/api/v1/namespaces/{scenario.namespace}")
+    return ""
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.usefixtures("reading_operator")
-def test_everything_the_pages_tell_works(
-    with_crd: ControlPlane, tools: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("reading_operator", "stand_ins")
+def test_everything_the_pages_tell_works(with_crd: ControlPlane, tools: Path) -> None:
     """All sections at the same time, for they mostly wait."""
-    with_crd.kubectl("apply", "-f", "-", input=STAND_INS)
-    with_crd.kubectl("wait", "--for=condition=Established", "crd", "--all")
     work = [section for section in told() if section.blocks]
-
-    def follow(numbered: tuple[int, Section]) -> str:
-        number, section = numbered
-        path = ":".join((str(Path(sys.executable).parent), "/usr/local/bin:/usr/bin:/bin"))
-        try:
-            reader(with_crd, tools, path, f"reader-{number}").follow(section)
-        except PageError as error:
-            return f"{section.name}\n{error}"
-        return ""
-
     with ThreadPoolExecutor(len(work)) as pool:
-        wrong = [line for line in pool.map(follow, enumerate(work)) if line]
+        wrong = [*filter(None, pool.map(lambda section: follow(section, with_crd, tools), work))]
     assert not wrong, "\n\n".join(wrong)
 
 

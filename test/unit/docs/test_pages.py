@@ -116,7 +116,7 @@ def test_every_metric_that_the_pages_name_exists() -> None:
     for page in ("operations.md", "runbooks.md"):
         named = set(
             re.findall(
-                r"\b(?:evc|controller_runtime|workqueue|rest_client|leader_election)_\w+",
+                r"\b(?:evc|controller_runtime|workqueue|rest_client|leader_election|certwatcher)_\w+",
                 text(page),
             )
         )
