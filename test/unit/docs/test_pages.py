@@ -133,6 +133,16 @@ def test_every_stalled_reason_has_a_runbook_and_a_health() -> None:
     assert stalled == set(re.findall(r"`(\w+)`", degraded))
 
 
+def test_the_runbook_of_releasing_has_the_operators_words() -> None:
+    source = ROOT / "src" / "evc" / "policy"
+    code = (source / "release.py").read_text() + (source / "blocked.py").read_text()
+    said = re.sub(r'"\s*f?"', "", code)
+    cells = [cell for cell, _ in rows("runbooks.md", "Releasing for long")]
+    assert cells
+    for cell in cells:
+        assert cell.strip("`").partition("Pod/")[0] in said, cell
+
+
 def test_the_roles_that_operations_names_are_those_of_the_manifests() -> None:
     named = {cell.strip("`") for cell, *_ in rows("operations.md", "Rights")}
     roles = set()
