@@ -184,6 +184,7 @@ pin: $(VENV)/.ready ## Pin the newest dependencies, with hashes.
 	$(UV_COMPILE) --upgrade --group build -o requirements/build.txt
 	$(UV_COMPILE) --upgrade pyproject.toml --group dev -o requirements/dev.txt
 	$(UV_COMPILE) --upgrade pyproject.toml --group bench -o requirements/bench.txt
+	$(UV_COMPILE) --upgrade --group tools -o requirements/tools.txt
 
 ##@ Build
 
@@ -277,6 +278,58 @@ ifneq ($(force),true)
 		exit 1; \
 	}
 endif
+
+##@ Release
+
+# What releases need, apart from what develops: pinned as well.
+TOOLS = build/tools-venv
+# What is delivered, and nothing else: the SBOM and the licences are read from here.
+DELIVERED = build/run-venv
+# Of what is delivered. All may be passed on with an Apache-2.0 program, unchanged.
+LICENCES = Apache;BSD;MIT;Mozilla Public License 2.0;MPL-2.0;PSF-2.0;Python Software Foundation License
+
+.PHONY: sbom
+sbom: $(TOOLS)/.ready $(DELIVERED)/.ready ## Write the software bill of materials (CycloneDX) to dist/sbom.cdx.json.
+	@mkdir -p dist
+	$(TOOLS)/bin/cyclonedx-py environment $(DELIVERED)/bin/python --pyproject pyproject.toml \
+		--mc-type application --output-reproducible --output-format JSON --validate -o dist/sbom.cdx.json
+
+# --strict: without it, what could not be looked up counts as free of vulnerabilities.
+.PHONY: audit
+audit: $(TOOLS)/.ready ## Ask the Python advisory database about every pinned run-time dependency.
+	@$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r requirements/run.txt || { \
+		echo "The audit did not pass: either an advisory is listed above, or the advisory database"; \
+		echo "(the JSON API of the Python package index) could not be asked, and then nothing is known."; \
+		exit 1; \
+	}
+
+.PHONY: licences
+licences: $(TOOLS)/.ready $(DELIVERED)/.ready ## Check the licences of all that is delivered.
+	$(TOOLS)/bin/pip-licenses --python=$(DELIVERED)/bin/python --order=license \
+		--partial-match --allow-only='$(LICENCES)'
+
+.PHONY: changelog-draft
+changelog-draft: $(TOOLS)/.ready ## Show what the fragments in changelog.d will become.
+	@$(TOOLS)/bin/towncrier build --draft --version $(VERSION)
+
+.PHONY: changelog
+changelog: $(TOOLS)/.ready ## Move the fragments into CHANGELOG.md, for the release.
+	$(TOOLS)/bin/towncrier build --yes --version $(VERSION)
+
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+
+$(TOOLS)/.ready: requirements/tools.txt
+	@$(PYTHON) -m venv --clear $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/tools.txt
+	@touch $@
+
+$(DELIVERED)/.ready: $(VENV)/.ready requirements/run.txt pyproject.toml $(shell find src -type f -name '*.py')
+	@rm -rf build/wheel
+	@$(PYTHON) -m venv --clear --without-pip $(DELIVERED)
+	@$(BIN)/python -m hatchling build -t wheel -d build/wheel
+	@$(BIN)/python -m pip --python $(DELIVERED)/bin/python install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@$(BIN)/python -m pip --python $(DELIVERED)/bin/python install --quiet --disable-pip-version-check --no-deps build/wheel/*.whl
+	@touch $@
 
 ##@ Local control plane
 
