@@ -19,7 +19,7 @@ import yaml
 
 from cluster import ControlPlane
 from e2e import manifests
-from e2e.scenario import Json, Operator, Scenario, evc_cli, eventually, free_port
+from e2e.scenario import Json, Operator, Scenario, condition, evc_cli, free_port
 from evc.kube.config import load
 from evc.kube.transport import Request, Transport
 
@@ -69,8 +69,6 @@ FORGED = f"w\n2026-01-01T00:00:00.000000Z [info     ] All is well {ESCAPE}"
 ODD_OWNERS = {
     "control characters": ({"apiVersion": "v1", "kind": "ConfigMap", "name": FORGED}, True),
     "a long name": ({"apiVersion": "v1", "kind": "ConfigMap", "name": "w" * 20_000}, True),
-    "a path as name": ({"apiVersion": "v1", "kind": "ConfigMap", "name": "../pods/x"}, True),
-    "a path as version": ({"apiVersion": "../version", "kind": "Work", "name": "w"}, False),
     "a query": ({"apiVersion": "v1?a=b", "kind": "ConfigMap", "name": "w?a=b"}, False),
     "a kind of two lines": ({"apiVersion": "v1", "kind": f"ConfigMap{FORGED}", "name": "w"}, False),
 }
@@ -82,18 +80,18 @@ def test_an_odd_owner_holds_or_is_gone_and_says_so_in_bounds(
     scenario: Scenario, operator: Operator, odd: dict[str, str], holds: bool
 ) -> None:
     """Rows 17 and 18: of an ownerReference the API server checks next to nothing."""
-    owner = {"uid": str(uuid.uuid4()), "controller": True} | odd
     scenario.create("evc", manifests.claim("scratch"))
-    made = manifests.pod("odd", "scratch", complete_after="100ms")
-    made["metadata"]["ownerReferences"] = [owner]
+    made = manifests.pod("odd", "scratch", complete_after="1s")
+    # The garbage collector deletes a pod whose owner does not exist; a finalizer keeps it.
+    made["metadata"]["finalizers"] = ["example.com/keep"]
     scenario.create("pod", made)
+    scenario.until_phase("odd", "Running")
+    owner = {"uid": str(uuid.uuid4()), "controller": True} | odd
+    scenario.patch("pod", "odd", {"metadata": {"ownerReferences": [owner]}})
     if holds:
-        claim = eventually(
-            lambda: found if "ConfigMap" in str(found := scenario.get("evc", "scratch")) else None,
-            "the owner is asked",
-        )
+        scenario.eventually(lambda: "ConfigMap/" in told(scenario), "the owner is asked")
         scenario.stays("pvc", "scratch", seconds=2)
-        assert all(len(found["message"]) <= 1024 for found in claim["status"]["conditions"])
+        assert len(told(scenario)) <= 1024
     else:
         scenario.until_gone("pvc", "scratch")
     scenario.create("evc", manifests.claim("next"))
@@ -102,6 +100,12 @@ def test_an_odd_owner_holds_or_is_gone_and_says_so_in_bounds(
     assert all(STAMP.match(line) for line in lines), "\n".join(lines)
     assert not any(ESCAPE in line for line in lines)
     assert all(len(event["note"].encode()) <= 1000 for event in scenario.items("event"))
+
+
+def told(scenario: Scenario) -> str:
+    """What the claim says of its stage."""
+    message: str = condition(scenario.get("evc", "scratch"), "Ready").get("message", "")
+    return message
 
 
 def test_logs_have_no_token_and_no_contents_of_objects(
