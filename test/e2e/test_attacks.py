@@ -19,7 +19,7 @@ import yaml
 
 from cluster import ControlPlane
 from e2e import manifests
-from e2e.scenario import Json, Operator, Scenario, condition, evc_cli, free_port
+from e2e.scenario import Json, Operator, Scenario, condition, evc_cli, free_port, phase
 from evc.kube.config import load
 from evc.kube.transport import Request, Transport
 
@@ -30,6 +30,8 @@ ROOM = 8 * 1024
 """KiB by which the peak memory may grow for 15 MB of pods."""
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z \[(info|warning) *\] ")
 """How each line of the operator's log begins, of those that are no error."""
+LINE = 2_000
+"""Characters: a message of 1,024, some of them escaped, and the keys."""
 SECRET = "correct-horse-battery-staple"
 
 
@@ -81,6 +83,8 @@ def test_an_odd_owner_holds_or_is_gone_and_says_so_in_bounds(
 ) -> None:
     """Rows 17 and 18: of an ownerReference the API server checks next to nothing."""
     scenario.create("evc", manifests.claim("scratch"))
+    scenario.until_bound("scratch")
+    operator.stop()  # so that the owner is what it has to tell first
     made = manifests.pod("odd", "scratch", complete_after="1s")
     # The garbage collector deletes a pod whose owner does not exist; a finalizer keeps it.
     made["metadata"]["finalizers"] = ["example.com/keep"]
@@ -88,10 +92,16 @@ def test_an_odd_owner_holds_or_is_gone_and_says_so_in_bounds(
     scenario.until_phase("odd", "Running")
     owner = {"uid": str(uuid.uuid4()), "controller": True} | odd
     scenario.patch("pod", "odd", {"metadata": {"ownerReferences": [owner]}})
+    scenario.eventually(
+        lambda: phase(scenario.get("pod", "odd")) in ("Succeeded", "Failed"), "the pod has ended"
+    )
+    operator.start()
     if holds:
-        scenario.eventually(lambda: "ConfigMap/" in told(scenario), "the owner is asked")
+        told = f"held by ConfigMap/{odd['name'][:100]}"
+        scenario.eventually(lambda: told in ready_message(scenario), "the owner is asked")
+        assert "message='held by ConfigMap/" in operator.log.read_text()
         scenario.stays("pvc", "scratch", seconds=2)
-        assert len(told(scenario)) <= 1024
+        assert len(ready_message(scenario)) <= 1024
     else:
         scenario.until_gone("pvc", "scratch")
     scenario.create("evc", manifests.claim("next"))
@@ -99,10 +109,11 @@ def test_an_odd_owner_holds_or_is_gone_and_says_so_in_bounds(
     lines = operator.log.read_text().splitlines()
     assert all(STAMP.match(line) for line in lines), "\n".join(lines)
     assert not any(ESCAPE in line for line in lines)
+    assert all(len(line) < LINE for line in lines)
     assert all(len(event["note"].encode()) <= 1000 for event in scenario.items("event"))
 
 
-def told(scenario: Scenario) -> str:
+def ready_message(scenario: Scenario) -> str:
     """What the claim says of its stage."""
     message: str = condition(scenario.get("evc", "scratch"), "Ready").get("message", "")
     return message
