@@ -71,6 +71,8 @@ FORGED = f"w\n2026-01-01T00:00:00.000000Z [info     ] All is well {ESCAPE}"
 ODD_OWNERS = {
     "control characters": ({"apiVersion": "v1", "kind": "ConfigMap", "name": FORGED}, True),
     "a long name": ({"apiVersion": "v1", "kind": "ConfigMap", "name": "w" * 20_000}, True),
+    "a path as name": ({"apiVersion": "v1", "kind": "ConfigMap", "name": "../pods/x"}, False),
+    "a path as version": ({"apiVersion": "../version", "kind": "Work", "name": "w"}, False),
     "a query": ({"apiVersion": "v1?a=b", "kind": "ConfigMap", "name": "w?a=b"}, False),
     "a kind of two lines": ({"apiVersion": "v1", "kind": f"ConfigMap{FORGED}", "name": "w"}, False),
 }

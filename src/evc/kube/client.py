@@ -11,10 +11,10 @@ Promises (tests of these names in ``test/unit/kube/test_client.py``):
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Generic
-from urllib.parse import quote
 
 import msgspec
 
@@ -33,6 +33,10 @@ WATCH_SILENCE = 120.0
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
+
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_API_VERSION = re.compile(rf"({_LABEL}([.]{_LABEL})*/)?{_LABEL}")
+"""Of an ownerReference the API server checks only that there is at most one slash."""
 
 
 class _ListMeta(msgspec.Struct, rename="camel"):
@@ -166,8 +170,10 @@ class Client:
 
     def plural(self, api_version: str, kind: str) -> str:
         """Return the resource name of a kind (discovery); NotFound if it is not served."""
+        if not _API_VERSION.fullmatch(api_version):
+            raise NotFound(f"{api_version!r} is no apiVersion", status=404)
         root = "/api" if "/" not in api_version else "/apis"
-        body = self._call("GET", f"{root}/{quote(api_version)}")
+        body = self._call("GET", f"{root}/{api_version}")
         found = msgspec.json.decode(body, type=_ApiResourceList)
         for resource in found.resources:
             if resource.kind == kind and "/" not in resource.name:

@@ -20,6 +20,7 @@ from evc.model.core import (
     VolumeAttachment,
     Workload,
 )
+from evc.model.errors import NotFound
 from evc.model.evc import GROUP, PLURAL, VERSION, EphemeralVolumeClaim, rescue
 from evc.model.meta import T
 
@@ -51,7 +52,13 @@ class Resource(Generic[T]):
         return decoded
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """Return the URL path of the collection, the object or its subresource."""
+        """Return the URL path of the collection, the object or its subresource.
+
+        NotFound for a name that no object can have: the server would take it for more than
+        one part of the path, escaped or not (client-go's rest.IsValidPathSegmentName).
+        """
+        if name in (".", "..") or "/" in name or "%" in name:
+            raise NotFound(f"nothing can be named {name!r}", status=404)
         root = "/api" if "/" not in self.api_version else "/apis"
         parts = [root, self.api_version]
         if self.namespaced and namespace:

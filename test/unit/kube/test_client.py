@@ -11,7 +11,7 @@ import pytest
 
 from evc.kube.client import JSON_PATCH, PAGE_SIZE
 from evc.kube.resources import CLAIMS, PODS, PVCS
-from evc.model.errors import Expired
+from evc.model.errors import Expired, NotFound
 from evc.model.meta import Key
 
 from .server import Exchange, client, serving
@@ -128,3 +128,17 @@ def test_a_patch_says_what_kind_it_is() -> None:
     with serving(lambda exchange: exchange.answer(thing(1))) as server:
         client(server).patch(PODS, Key("ns", "a"), [{"op": "test"}], content_type=JSON_PATCH)
     assert server.requests[0].headers["Content-Type"] == "application/json-patch+json"
+
+
+@pytest.mark.parametrize("name", [".", "..", "../pods/x", "x/log", "x%2Flog"])
+def test_a_name_that_would_be_a_path_is_of_nothing(name: str) -> None:
+    with serving() as server, pytest.raises(NotFound):
+        client(server).get(PODS, Key("ns", name))
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("version", ["", "../version", "v1?a=b", "a/b/c", "apps/..", "V1", "v1\n"])
+def test_a_version_that_would_be_a_path_serves_nothing(version: str) -> None:
+    with serving() as server, pytest.raises(NotFound):
+        client(server).plural(version, "Work")
+    assert server.requests == []
