@@ -60,7 +60,7 @@ def adopt(world: World) -> Plan | None:
     patch = template.remark(claim, world.evc)
     plan = world.plan(status, *((PatchClaim(claim, patch),) if patch is not None else ()))
     # The status would not be written if the object were gone; a repetition has none.
-    return replace(plan, irreversible=plan.status is None)
+    return replace(plan, irreversible=plan.irreversible or plan.status is None)
 
 
 def withdrawn(world: World) -> Plan | None:

@@ -91,6 +91,8 @@ class Usage:
     finished: datetime | None
     """When the last designated work ended; None while something holds, or never used."""
     failed: bool
+    untraced: bool
+    """Whether what was last seen to hold is gone, and nothing here tells of its end."""
     owners: tuple[OwnerSeen, ...]
     """Owners of designated pods that must be asked whether they are over."""
     evidence: tuple[str, ...]
@@ -124,14 +126,16 @@ def usage(
     if first_used is None and since is not None:
         first_used = _first_used(observed, evc, since)
     finished, failed = None, False
+    untraced = first_used is not None and not holds and _untraced(ends, evc)
     if first_used is not None and not holds:
-        finished, failed = _finish(ends, evc, _whole_second(now))
+        finished, failed = _finish(ends, evc, _whole_second(now), untraced)
     return Usage(
         holds=holds,
         strangers=tuple(sorted(_strangers(observed, evc))),
         first_used=first_used,
         finished=finished,
         failed=failed,
+        untraced=untraced,
         # One too many says, durably, that there were more.
         owners=_to_remember(owners, observed)[: OWNERS_KEPT + 1],
         evidence=tuple(_told(end) for end in ends if end.designated),
@@ -314,7 +318,7 @@ def _job_start(job: Job, evc: EphemeralVolumeClaim, since: datetime) -> datetime
 
 
 def _finish(
-    ends: tuple[_End, ...], evc: EphemeralVolumeClaim, noticed: datetime
+    ends: tuple[_End, ...], evc: EphemeralVolumeClaim, noticed: datetime, untraced: bool
 ) -> tuple[datetime, bool]:
     """Return when the last designated work ended and whether it failed.
 
@@ -322,22 +326,32 @@ def _finish(
     held and then vanished unseen ended when that is noticed, and nothing proves that it
     succeeded; an owner that says that but not when it ended did so when it is noticed.
     """
-    held = evc.status.held_by
-    # Kind/* says that a kind could not be read at the time: nobody who could vanish.
-    shown = held.names if held is not None else ()
-    holders = {name for name in shown if not name.endswith("/*")}
-    names = {end.name for end in ends}
-    unseen = (held.count if held is not None else 0) - len(shown)
-    vanished = not holders <= names or len(holders) + unseen > len(names)
     work = [end for end in ends if end.designated]
     undated = [end for end in work if end.time is None]
     dated = [(end.time, end.failed) for end in work if end.time is not None]
     if evc.status.finished_time is not None:
         dated.append((evc.status.finished_time, evc.status.outcome == "Failed"))
-    if vanished or not dated or holders & {end.name for end in undated}:
-        failed = vanished or any(end.failed for end in undated)
+    if untraced or not dated or _holders(evc) & {end.name for end in undated}:
+        failed = untraced or any(end.failed for end in undated)
         return max([noticed, *(time for time, _ in dated)]), failed
     return max(dated)
+
+
+def _untraced(ends: tuple[_End, ...], evc: EphemeralVolumeClaim) -> bool:
+    """Whether these ends do not account for all that was last seen to hold."""
+    held, holders, names = evc.status.held_by, _holders(evc), {end.name for end in ends}
+    unseen = held.count - len(held.names) if held is not None else 0
+    return not holders <= names or len(holders) + unseen > len(names)
+
+
+def _holders(evc: EphemeralVolumeClaim) -> set[str]:
+    """Return who was last seen to hold, as far as status names them.
+
+    Kind/* says that a kind could not be read at the time: nobody who could vanish.
+    """
+    held = evc.status.held_by
+    shown = held.names if held is not None else ()
+    return {name for name in shown if not name.endswith("/*")}
 
 
 def _whole_second(time: datetime) -> datetime:

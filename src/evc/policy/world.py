@@ -108,13 +108,24 @@ class World:
 
     @property
     def _met_owner(self) -> bool:
-        """Whether an owner of an unknown kind shows up that status does not know.
+        """Whether an owner of an unknown kind shows up that nobody asked yet.
 
         It is asked at once, not only when the work seems over: it may be gone by then, and
-        its own owner, which nothing but it points to, be about to make another.
+        its own owner, which nothing but it points to, be about to make another.  Owners
+        are asked (`evc.controller.confirm`) as soon as there is a claim.
         """
         known = self.evc.status.owners
-        return not self.observed.live and any(owner not in known for owner in self.usage.owners)
+        asked = self.observed.live and self.observed.claim is not None
+        return not asked and any(owner not in known for owner in self.usage.owners)
+
+    @property
+    def _missed_an_end(self) -> bool:
+        """Whether work seems to have vanished: a cache may only not have heard of it yet.
+
+        A live read may have seen who holds before the cache does; then the cache without
+        it must neither date an end nor call it failed.
+        """
+        return not self.observed.live and self.usage.untraced
 
     @property
     def vanished(self) -> bool:
@@ -168,7 +179,8 @@ class World:
             "deletion_time": None if self.on_hold or self.retains else self.due,
             "outcome": outcome,
             "held_by": held_by(hold.name for hold in seen.holds),
-            "owners": seen.owners,
+            # Status knows only who was asked, so that nobody is forgotten to be.
+            "owners": self.evc.status.owners if self._met_owner else seen.owners,
         }
         return EphemeralVolumeClaimStatus(**fields | overrides)
 
@@ -230,7 +242,8 @@ class World:
         news = ready is None or ready.reason != self.reason
         # The DELETE may be sent and the cache not know it yet: only a live read may take
         # back what was decided.
-        irreversible = irreversible or (self.decided and news) or self._met_owner
+        irreversible = irreversible or (self.decided and news) or self._missed_an_end
+        irreversible = irreversible or (self._met_owner and self.observed.claim is not None)
         return Plan(
             status=None if status == self.evc.status else status,
             actions=actions,

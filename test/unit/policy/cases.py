@@ -707,6 +707,22 @@ DUE = (
         Reason.DRAINING,
         again=30.0,
         status={"finished_time": at(5_000), "deletion_time": at(5_030), "held_by": None},
+        confirms=True,  # a cache may not know yet what a live read has seen
+    ),
+    Case(
+        "That it vanished is for etcd to say",
+        observed(used.held_by("Pod/worker"), volume(), live=True),
+        5_000,
+        Reason.DRAINING,
+        status={"finished_time": at(5_000), "outcome": "Failed"},
+        confirms=False,
+    ),
+    Case(
+        "An end that was seen needs no live read before the grace period starts",
+        observed(used.held_by("Pod/worker"), volume(), finished_worker),
+        110,
+        Reason.DRAINING,
+        confirms=False,
     ),
     Case(
         "and that is remembered",

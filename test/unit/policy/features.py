@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from evc.model.evc import ClaimReference
-from evc.policy.plan import DeleteClaim, DeleteRecord, PatchClaim, UpdateClaim
+from evc.policy.plan import CreateClaim, DeleteClaim, DeleteRecord, PatchClaim, UpdateClaim
 from evc.policy.reasons import Reason
 from unit.builders import (
     adopting,
@@ -488,7 +488,7 @@ TEMPLATE = (
 )  # fmt: skip
 
 built_in = ("ReplicaSet", "StatefulSet", "DaemonSet", "ReplicationController")
-unknown = workflow()
+unknown, ci = workflow(), workflow("ci", "PipelineRun")
 step = worker.owned_by(unknown)
 remembered = done.remembering(unknown)
 
@@ -549,7 +549,39 @@ OWNERS = (
         110,
         Reason.IN_USE,
         confirms=True,
-        status={"owners": (unknown,)},
+        status={"owners": ()},
+    ),
+    Case(
+        "It is remembered once it was asked, with its own owner",
+        observed(
+            done,
+            volume(),
+            step.running(since=2),
+            live=True,
+            owners=(still(seen=unknown), still("PipelineRun/ci", seen=ci)),
+        ),
+        110,
+        Reason.IN_USE,
+        confirms=False,
+        status={"owners": (unknown, ci)},
+    ),
+    Case(
+        "It is asked before its volume is taken over",
+        observed(evc().adopting("data"), offered(), step.using("data").running(since=2)),
+        110,
+        Reason.PROVISIONING,
+        (PatchClaim,),
+        confirms=True,
+        status={"owners": ()},
+    ),
+    Case(
+        "and after its volume was made, not before: there is nothing to lose yet",
+        observed(evc(), step),
+        110,
+        Reason.PROVISIONING,
+        (CreateClaim,),
+        confirms=False,
+        status={"owners": ()},
     ),
     Case(
         "but one that is known is not asked while a pod holds",
@@ -644,12 +676,12 @@ OWNERS = (
             live=True,
             owners=(
                 over(at=95, seen=unknown),
-                still("PipelineRun/ci", seen=workflow("ci", "PipelineRun")),
+                still("PipelineRun/ci", seen=ci),
             ),
         ),
         10_000,
         Reason.IN_USE,
-        status={"owners": (unknown, workflow("ci", "PipelineRun"))},
+        status={"owners": (unknown, ci)},
     ),
     Case(
         "The work ended when the owner says",

@@ -16,6 +16,7 @@ from unit.builders import (
     observed,
     pod,
     provided,
+    still,
     volume,
     workflow,
 )
@@ -140,7 +141,13 @@ TELLING = (
     ),
     tells(
         "An owner that must be remembered is news",
-        observed(asked_for, volume(), worker.owned_by(workflow())),
+        observed(
+            asked_for,
+            volume(),
+            worker.owned_by(workflow()),
+            live=True,
+            owners=(still(seen=workflow()),),
+        ),
         3,
         Reason.WAITING,
     ),

@@ -214,7 +214,7 @@ def _with(n: int, m: int, grace: int) -> EvcBuilder:
 
 def _due(owner: EvcBuilder, finished: datetime | None) -> datetime | None:
     used = at(2) if finished else None
-    seen = Usage((), (), used, finished, failed=False, owners=(), evidence=())
+    seen = Usage((), (), used, finished, failed=False, untraced=False, owners=(), evidence=())
     return due(owner.value, seen)
 
 
