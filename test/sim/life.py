@@ -102,7 +102,7 @@ class Life:
         ledger = self.observer.ledger
         found = list(unsettled(self.world.server, ledger, self.world.now))
         found += self._restart(still) if not found else []
-        found += storms(ledger.requests)
+        found += storms(self.world.server, ledger.requests)
         if self.profile.calm:
             found += [text for late, text in ledger.lateness if late > self._patience]
             if not self.profile.kills:

@@ -47,7 +47,10 @@ class Outcomes(Judge):
         assert before is not None
         if reason in DECIDED and condition(before, "Ready").get("reason") != reason:
             self._decision(evc, self._ledger.visit(commit))
-        if condition(evc, "Finished").get("status") == "True" and reason in GONE:
+        known = [status.get("claim") for status in (before.get("status", {}), evc["status"])]
+        record = condition(before, "Finished").get("status") == "True" and known[0] == known[1]
+        # A record goes on saying what it said, also of a claim that somebody forged into it.
+        if condition(evc, "Finished").get("status") == "True" and reason in GONE and not record:
             self._gone(evc)
         self._first_use(evc)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -30,10 +31,11 @@ Event.  One that fails is repeated after 5 ms, then twice as long each time, so 
 twelve begin within ten seconds; and all but the last are cut short where they fail.  News
 about an object count as attempts, too.  The reads of a namespace are counted apart.
 """
-MOST_FAILURES = 14
-"""Of one write by one process in any ten seconds: the twelve of the backoff, and two that
-news set off.
-"""
+MOST_FAILURES = 12
+"""Of one write by one process in any ten seconds, by its backoff; and one more for each piece
+of news that came meanwhile, because news does not wait for a backoff."""
+LONGEST_LAG = 35.0
+"""Seconds after which every process has heard of a change."""
 
 
 def unsettled(server: Server, ledger: Ledger, now: float) -> Iterator[str]:
@@ -235,7 +237,7 @@ def stopped(server: Server, ledger: Ledger) -> Iterator[str]:
         yield f"{len(waiting)} of a herd wait, and {actor} deleted only {sent} of {bound}"
 
 
-def storms(requests: list[Request]) -> Iterator[str]:
+def storms(server: Server, requests: list[Request]) -> Iterator[str]:
     """Yield a sentence for each object about which requests ever came too fast (L2)."""
     times, failures, runs = defaultdict(list), defaultdict(list), Counter[Any]()
     for request in requests:
@@ -247,16 +249,32 @@ def storms(requests: list[Request]) -> Iterator[str]:
                 runs[write] += 1  # done: what fails from now on is something new
             failures[(*write, runs[write])].append(request.time)
     for about, asked in times.items():
-        yield from _too_often(MOST_REQUESTS, f"requests about {about}", asked)
+        for first, number in _bursts(asked, MOST_REQUESTS):
+            yield f"L2: {number} requests about {about} within {WINDOW:.0f} s of {first:.1f}"
     for (actor, verb, name, _), failed in failures.items():
-        yield from _too_often(MOST_FAILURES, f"attempts of {actor} at {verb} {name}", failed)
+        for first, number in _bursts(failed, MOST_FAILURES):
+            news = _news(server, name.namespace, first)
+            if number > MOST_FAILURES + news:
+                text = f"{number} attempts of {actor} at {verb} {name} within {WINDOW:.0f} s"
+                yield f"L2: {text} of {first:.1f}, with {news} pieces of news"
 
 
-def _too_often(most: int, what: str, times: list[float]) -> Iterator[str]:
-    for first, last in zip(times, times[most:], strict=False):
-        if last - first < WINDOW:
-            yield f"L2: {most + 1} {what} in {last - first:.1f} s"
-            return
+def _bursts(times: list[float], most: int) -> Iterator[tuple[float, int]]:
+    """Yield the beginning and the size of each window that has more than so many."""
+    for index, first in enumerate(times[:-most]):
+        number = bisect_left(times, first + WINDOW) - index
+        if number > most:
+            yield first, number
+
+
+def _news(server: Server, namespace: str, first: float) -> int:
+    """How many changes by others the operator may have heard of within the window."""
+    return sum(
+        commit.name.namespace == namespace and not commit.actor.startswith(OPERATOR)
+        for plural in (EVCS, PVCS, PODS, JOBS)
+        for commit in server.events(plural)
+        if first - LONGEST_LAG <= commit.time < first + WINDOW
+    )
 
 
 def unexplained(server: Server, ledger: Ledger) -> Iterator[str]:
