@@ -73,6 +73,8 @@ def test_what_a_process_asks_is_seen_and_what_a_test_asks_is_not(
 OWNERS = {
     "JobSet": "jobset.x-k8s.io/v1alpha2/jobsets",
     "Workflow": "argoproj.io/v1alpha1/workflows",
+    "Rollout": "argoproj.io/v1alpha1/rollouts",
+    "LeaderWorkerSet": "leaderworkerset.x-k8s.io/v1/leaderworkersets",
     "RayJob": "ray.io/v1/rayjobs",
     "RayCluster": "ray.io/v1/rayclusters",
     "SparkApplication": "sparkoperator.k8s.io/v1beta2/sparkapplications",

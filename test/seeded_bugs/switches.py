@@ -235,7 +235,7 @@ def marks_left_on() -> AbstractContextManager[Any]:
 
 
 def owners_not_asked() -> AbstractContextManager[Any]:
-    return patch.object(owners.AskOwners, "__call__", lambda self, evc, observed: iter(()))
+    return patch.object(owners.AskOwners, "__call__", lambda self, *_: iter(()))
 
 
 def hold_ignored_by_release() -> AbstractContextManager[Any]:

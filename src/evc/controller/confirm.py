@@ -57,8 +57,8 @@ class Confirm:
             return replace(observed, mounted_by=near.mounts(claim))
         if claim is None or evc is None:
             return observed
-        owners = (*wanting(evc, near.workloads), *self._ask_owners(evc, observed))
-        return replace(observed, owners=owners)
+        asked = self._ask_owners(evc, observed, near.workloads)
+        return replace(observed, owners=(*wanting(evc, near.workloads), *asked))
 
     def _get(self, resource: Resource[T], key: Key) -> T | None:
         try:

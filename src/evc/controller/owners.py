@@ -14,7 +14,7 @@ from evc.model.meta import Key
 from evc.policy.blocked import NOT_LISTABLE, NOT_READABLE
 from evc.policy.observed import Observed
 from evc.policy.owners import Ending, Owner, judged, unknown_controllers, wants_pods
-from evc.policy.usage import makes_users, owners_seen
+from evc.policy.usage import designated, makes_users, owners_seen
 
 Workloads = dict[str, tuple[Workload, ...] | Forbidden]
 """By kind, every workload of a namespace, or why they may not be listed."""
@@ -48,6 +48,23 @@ def wanting(evc: EphemeralVolumeClaim, workloads: Workloads) -> Iterator[Owner]:
                 yield Owner(f"{kind}/{workload.metadata.name}", over, "wants pods")
 
 
+def behind(evc: EphemeralVolumeClaim, observed: Observed, found: Workloads) -> Iterator[OwnerSeen]:
+    """Yield the controllers of unknown kinds of the built-in workloads of designated pods.
+
+    A Rollout makes ReplicaSets, a LeaderWorkerSet makes StatefulSets: the pods name only these.
+    A workload counts by its template, or because a pod names it: others may have changed the
+    labels of either since.
+    """
+    pods = (pod for pod in observed.pods if designated(pod, evc))
+    makers = {owner.uid for pod in pods for owner in pod.metadata.owner_references}
+    for workloads in found.values():
+        for workload in () if isinstance(workloads, Forbidden) else workloads:
+            template = workload.spec.template
+            makes = template is not None and makes_users(template, evc.claim_name, evc)
+            if makes or workload.metadata.uid in makers:
+                yield from unknown_controllers(workload.metadata.owner_references)
+
+
 class AskOwners:
     """Asks the owners of other kinds, one by one.
 
@@ -57,9 +74,11 @@ class AskOwners:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def __call__(self, evc: EphemeralVolumeClaim, observed: Observed) -> Iterator[Owner]:
+    def __call__(
+        self, evc: EphemeralVolumeClaim, observed: Observed, found: Workloads
+    ) -> Iterator[Owner]:
         """Yield the owners of other kinds that were ever seen, and the owners of those."""
-        asking = list(owners_seen(observed, evc))
+        asking = list(dict.fromkeys((*owners_seen(observed, evc), *behind(evc, observed, found))))
         for seen in asking:  # grows while it is walked: owners have owners
             try:
                 found = self._read(seen, evc.metadata.namespace)

@@ -15,10 +15,20 @@ OWNERS_KEPT = 100
 """How many owners of unknown kinds one claim remembers; with more it holds, and says so."""
 
 BUILT_IN = frozenset(
-    {"Job", "CronJob", "ReplicaSet", "StatefulSet", "DaemonSet", "ReplicationController", "Node"}
+    {
+        "Job",
+        "CronJob",
+        "Deployment",
+        "ReplicaSet",
+        "StatefulSet",
+        "DaemonSet",
+        "ReplicationController",
+        "Node",
+    }
 )
-"""Controllers of pods (or of Jobs) that are found by their pod template, or make Jobs that
-are; a Node owns mirror pods, which nothing restarts elsewhere."""
+"""Controllers that are found by their pod template, or make Jobs that are; a Node owns mirror
+pods, which nothing restarts elsewhere.  A Pod that makes pods (a Spark driver, the leader of
+a LeaderWorkerSet) is asked like any other."""
 _BUILT_IN_GROUPS = frozenset({"v1", "apps/v1", "batch/v1"})
 
 _OVER = frozenset(

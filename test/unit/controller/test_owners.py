@@ -44,13 +44,14 @@ def ask(client: RecordingClient, *things: Builder[Any]) -> tuple[Owner, ...]:
     fake: Any = client
     owner = next((t for t in things if type(t) is type(provided())), provided())
     seen = observed(owner, *(t for t in things if t is not owner))
-    workloads = wanting(owner.value, list_workloads(fake, NAMESPACE))
-    return (*workloads, *AskOwners(fake)(owner.value, seen))
+    workloads = list_workloads(fake, NAMESPACE)
+    asked = AskOwners(fake)(owner.value, seen, workloads)
+    return (*wanting(owner.value, workloads), *asked)
 
 
-def web(kind: str, replicas: int, labels: dict[str, str] = LABELS) -> Workload:
+def web(kind: str, replicas: int, labels: dict[str, str] = LABELS, **fields: Any) -> Workload:
     template = PodTemplate(PodTemplateMeta(labels))
-    meta = ObjectMeta(name="web", namespace=NAMESPACE, generation=1)
+    meta = ObjectMeta(name="web", namespace=NAMESPACE, generation=1, **fields)
     if kind == "DaemonSet":
         return Workload(meta, WorkloadSpec(None, template), WorkloadStatus(replicas, 1))
     return Workload(meta, WorkloadSpec(replicas, template))
@@ -101,6 +102,43 @@ def test_the_owner_of_a_job_is_asked() -> None:
 def test_a_remembered_owner_is_asked() -> None:
     client = RecordingClient().running("Workflow", dag({"phase": "Running"}))
     assert ask(client, provided().remembering(workflow())) == (still(seen=workflow()),)
+
+
+ROLLOUT = workflow("web", "Rollout")
+OF_ROLLOUT = OwnerReference(
+    ROLLOUT.api_version, ROLLOUT.kind, ROLLOUT.name, ROLLOUT.uid, controller=True
+)
+
+
+def rollout(phase: str) -> Unstructured:
+    return Unstructured(
+        ObjectMeta(name="web", namespace=NAMESPACE, uid=ROLLOUT.uid), {"phase": phase}
+    )
+
+
+@pytest.mark.parametrize("kind", ["ReplicaSet", "StatefulSet"])
+def test_the_owner_of_a_workload_is_asked_while_that_wants_no_pods(kind: str) -> None:
+    """Between two of its ReplicaSets only the Rollout says that more pods will come."""
+    client = RecordingClient().running(kind, web(kind, 0, owner_references=(OF_ROLLOUT,)))
+    client.running("Rollout", rollout("Progressing"))
+    assert still("Rollout/web", seen=ROLLOUT) in ask(client)
+
+
+def test_so_is_that_of_a_workload_which_only_a_pod_names() -> None:
+    of_others = web("ReplicaSet", 0, {"app": "web"}, uid="job-web", owner_references=(OF_ROLLOUT,))
+    client = RecordingClient().running("ReplicaSet", of_others)
+    client.running("Rollout", rollout("Progressing"))
+    ended = pod().worker().of(job("web"), kind="ReplicaSet").succeeded(at=90)
+    assert ask(client, ended) == (still("Rollout/web", seen=ROLLOUT),)
+    assert ask(client, pod().using().of(job("web"), kind="ReplicaSet").succeeded(at=90)) == ()
+
+
+def test_a_deployment_of_a_replica_set_is_asked_as_a_workload_only() -> None:
+    of_deployment = OwnerReference("apps/v1", "Deployment", "web", "d", controller=True)
+    client = RecordingClient().running(
+        "ReplicaSet", web("ReplicaSet", 0, owner_references=(of_deployment,))
+    )
+    assert [owner.name for owner in ask(client)] == ["ReplicaSet/web"]
 
 
 @pytest.mark.parametrize(

@@ -242,6 +242,7 @@ def test_a_workload_holds_while_it_wants_pods(value: Workload, wants: bool) -> N
     [
         ("batch/v1", "Job", True),
         ("batch/v1", "CronJob", True),
+        ("apps/v1", "Deployment", True),
         ("apps/v1", "ReplicaSet", True),
         ("apps/v1", "StatefulSet", True),
         ("apps/v1", "DaemonSet", True),
