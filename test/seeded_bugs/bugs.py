@@ -43,6 +43,11 @@ def unanswered(profile: Profile) -> Profile:
     return replace(limited(profile), faults={"lost reply": 0.2})
 
 
+def forbidden(profile: Profile) -> Profile:
+    """Every tenth request is refused, and nothing else goes wrong."""
+    return replace(profile, faults={"forbidden": 0.1}, dry_from=None, herd=0)
+
+
 def only(*work: str) -> Callable[[Profile], Profile]:
     """Lives with nothing but such work."""
     return lambda profile: replace(profile, work=work, claims=2, mischief=0, herd=0)
@@ -69,7 +74,11 @@ BUGS: tuple[Bug, ...] = (
         "delete on empty list", "no pods seen means all is over", ("S7",), switches.empty_means_over
     ),
     Bug(
-        "delete on 403", "what may not be read is not there", ("S4",), switches.forbidden_means_none
+        "delete on 403",
+        "what may not be read is not there",
+        ("S4",),
+        switches.forbidden_means_none,
+        shape=forbidden,
     ),
     Bug(
         "adopt same-name PVC",
@@ -245,6 +254,13 @@ BUGS: tuple[Bug, ...] = (
         ("S1",),
         work_over.owners_of_owners_ignored,
         shape=only("trainjob"),
+    ),
+    Bug(
+        "owner of workload ignored",
+        "between two ReplicaSets of a Rollout nobody wants pods",
+        ("S1",),
+        work_over.owners_of_workloads_ignored,
+        shape=only("rollout"),
     ),
     Bug(
         "owner asked at the end",

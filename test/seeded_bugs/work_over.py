@@ -79,6 +79,10 @@ def owners_of_owners_ignored() -> AbstractContextManager[Any]:
     return patch.object(owners, "unknown_controllers", lambda references: iter(()))
 
 
+def owners_of_workloads_ignored() -> AbstractContextManager[Any]:
+    return patch.object(owners, "behind", lambda *_: iter(()))
+
+
 def owner_asked_at_the_end() -> AbstractContextManager[Any]:
     """The defect of life 1739: by then the owner's owner may be unknown."""
     return patch.object(world.World, "_met_owner", property(lambda self: False))

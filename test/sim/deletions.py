@@ -104,8 +104,8 @@ class Deletions(Judge):
                 self._violated("S1", f"{commit.name} deleted under {_title(present[maker])}")
 
     def _makers(self, commit: Commit, evc: Json, visit: Visit) -> set[str]:
-        """Uids of all whose work the operator can know this to be: the makers of pods and Jobs
-        that are there, and those it has noted; and the makers of all these.
+        """Uids of all whose work the operator can know this to be: the makers of pods, Jobs and
+        other workloads that are there, and those it has noted; and the makers of all these.
         """
         namespace, name = commit.name.namespace, commit.name.name
         near, makers = [], set[str]()
@@ -117,6 +117,10 @@ class Deletions(Judge):
             ours = uid(job) in near or designated(evc, template) or name in claim_names(template)
             if ours and (end is None or end >= born(evc)):
                 near += [owner["uid"] for owner in meta(job).get("ownerReferences", ())]
+        for plural in WORKLOADS:
+            for item in self._ledger.visible(plural, namespace, visit):
+                if designated(evc, template_of(item)) or name in claim_names(template_of(item)):
+                    near += [owner["uid"] for owner in meta(item).get("ownerReferences", ())]
         near += [owner["uid"] for owner in evc["status"].get("owners", ())]
         while near:
             maker = near.pop()

@@ -3,7 +3,9 @@
 A Workflow is ``spec: {steps, pause, podGC, template}``: its pods run one after the other with
 a pause between them.  A JobSet is ``{restarts, pause, jobTemplate}``: one Job, which is
 deleted and made again, under the same name, when it fails.  A TrainJob is ``{restarts,
-pause, jobSet}`` and does that with a JobSet: an owner of an owner.
+pause, jobSet}`` and does that with a JobSet: an owner of an owner.  A Rollout is ``{revisions,
+every, pause, replicas, template}``: its ReplicaSets follow each other, and between two of them
+none wants pods; it never says that it is over.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from sim.history import Commit, Json, condition, deleting, meta, uid
-from sim.kinds import JOBS, JOBSETS, PODS, TRAINJOBS, WORKFLOWS
+from sim.kinds import JOBS, JOBSETS, PODS, REPLICASETS, ROLLOUTS, TRAINJOBS, WORKFLOWS
 from sim.makers import Makers
 from sim.node import terminal
 from sim.world import World
@@ -24,7 +26,7 @@ class Foreign(Makers):
     """Their controllers."""
 
     actor = "foreign-controller"
-    children: ClassVar[tuple[str, ...]] = (PODS, JOBS, JOBSETS)
+    children: ClassVar[tuple[str, ...]] = (PODS, JOBS, JOBSETS, REPLICASETS)
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -34,6 +36,7 @@ class Foreign(Makers):
             WORKFLOWS: self._steps,
             JOBSETS: lambda maker: self._attempts(maker, JOBS, self.make_job),
             TRAINJOBS: lambda maker: self._attempts(maker, JOBSETS, self._make_jobset),
+            ROLLOUTS: self._revisions,
         }
 
     def child_changed(self, owner: str, commit: Commit) -> None:
@@ -80,6 +83,22 @@ class Foreign(Makers):
             self.afterwards(maker, pause, lambda found: make(found, name))
         elif made >= most:
             self._conclude(maker, "Failed")
+
+    def _revisions(self, maker: Json) -> None:
+        """Scale one ReplicaSet down after a while, and make the next after a pause."""
+        spec, made = maker["spec"], self.made.get(uid(maker), 0)
+        if made >= spec["revisions"] or self.is_pending(maker):
+            return
+        if any(item["spec"]["replicas"] for item in self.those_of(maker, REPLICASETS)):
+            self.afterwards(maker, spec["every"], self._retire)
+            return
+        body = {"spec": {"replicas": spec["replicas"], "template": spec["template"]}}
+        name, pause = self.next_name(maker), spec["pause"] if made else 0.0
+        self.afterwards(maker, pause, lambda found: self.make(found, REPLICASETS, name, body))
+
+    def _retire(self, maker: Json) -> None:
+        for item in self.those_of(maker, REPLICASETS):
+            self.scale(item, 0)
 
     def _make_jobset(self, maker: Json, name: str) -> None:
         self.make(maker, JOBSETS, name, {"spec": maker["spec"]["jobSet"]})

@@ -28,7 +28,8 @@ CRONJOBS = "cronjobs"
 WORKFLOWS = "workflows"
 JOBSETS = "jobsets"
 TRAINJOBS = "trainjobs"
-FOREIGN = (WORKFLOWS, JOBSETS, TRAINJOBS)
+ROLLOUTS = "rollouts"
+FOREIGN = (WORKFLOWS, JOBSETS, TRAINJOBS, ROLLOUTS)
 """Makers of kinds that the operator has no type for."""
 MAKERS = frozenset({*WORKLOADS, *FOREIGN, CRONJOBS})
 """Makers of pods that the operator does not watch."""
@@ -145,6 +146,7 @@ KINDS = {
         Kind(WORKFLOWS, "Workflow", "argoproj.io/v1alpha1", has_generation=True),
         Kind(JOBSETS, "JobSet", "jobset.x-k8s.io/v1alpha2", has_generation=True),
         Kind(TRAINJOBS, "TrainJob", "trainer.kubeflow.org/v1alpha1", has_generation=True),
+        Kind(ROLLOUTS, "Rollout", "argoproj.io/v1alpha1", has_generation=True),
         Kind(NODES, "Node", "v1", namespaced=False),
         Kind(ATTACHMENTS, "VolumeAttachment", "storage.k8s.io/v1", namespaced=False),
         Kind(LEASES, "Lease", "coordination.k8s.io/v1", has_status=False),

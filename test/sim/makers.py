@@ -9,6 +9,8 @@ from sim.history import Commit, Json, deleting, marks_of, meta, uid
 from sim.kinds import JOBS, PODS, Kind
 from sim.world import Controller, World
 
+MERGE = "application/merge-patch+json"
+
 Sync = Callable[[Json], None]
 
 
@@ -84,6 +86,13 @@ class Makers(Controller):
         if not deleting(item):
             where = meta(item)["namespace"], meta(item)["name"]
             self.server.delete(self.actor, Kind.plural_of(item), *where)
+
+    def scale(self, item: Json, replicas: int) -> None:
+        """Have a child want so many pods."""
+        if item["spec"]["replicas"] != replicas:
+            where = meta(item)["namespace"], meta(item)["name"]
+            patch = {"spec": {"replicas": replicas}}
+            self.server.patch(self.actor, Kind.plural_of(item), *where, patch, MERGE)
 
     def say(self, maker: Json, status: Json) -> None:
         """Write its status."""

@@ -18,6 +18,7 @@ from sim.kinds import (
     JOBSETS,
     PODS,
     REPLICASETS,
+    ROLLOUTS,
     STATEFULSETS,
     TRAINJOBS,
     WORKFLOWS,
@@ -155,6 +156,18 @@ class Work(Hands):
         }
         self._unknown(TRAINJOBS, namespace, name, start, spec)
 
+    def _rollout(self, namespace: str, claim: str, name: str, start: float) -> None:
+        """Of an unknown kind that makes ReplicaSets; it goes on until it is removed."""
+        spec = {
+            "revisions": self.one((1, 2, 3)),
+            "every": self.one((10.0, 20.0)),
+            "pause": self.one((0.5, 5.0, 25.0)),
+            "replicas": self.one((1, 2)),
+            "template": self._evicted(namespace, claim, name),
+        }
+        self.at(start, "runs", ROLLOUTS, namespace, {"metadata": {"name": name}, "spec": spec})
+        self.remove(self.when(start + 20, CHAOS - 1.0), ROLLOUTS, namespace, name)
+
     def _attempts(self, namespace: str, claim: str, name: str) -> Json:
         return {
             "restarts": self.one((0, 1, 2)),
@@ -207,5 +220,6 @@ class Work(Hands):
         _workflow,
         _jobset,
         _trainjob,
+        _rollout,
         _cronjob,
     )

@@ -17,8 +17,6 @@ from sim.makers import Makers
 from sim.node import terminal
 from sim.world import World
 
-MERGE = "application/merge-patch+json"
-
 
 class Workloads(Makers):
     """Their controllers."""
@@ -52,24 +50,18 @@ class Workloads(Makers):
         present = [item for item in sets if item["spec"]["template"] == spec["template"]]
         old = [item for item in sets if item not in present]
         for item in old:
-            self._scale(item, 0)
+            self.scale(item, 0)
         if spec["strategy"]["type"] == "Recreate" and self._running(old):
             if not self.is_pending(maker):  # the pods' ends wake the ReplicaSets, not us
                 self.afterwards(maker, 0.5, self._rollout)
         elif present:
-            self._scale(present[0], spec["replicas"])
+            self.scale(present[0], spec["replicas"])
         else:
             body = {"spec": {"replicas": spec["replicas"], "template": spec["template"]}}
             self.make(maker, REPLICASETS, self.next_name(maker), body)
 
     def _running(self, sets: list[Json]) -> bool:
         return any(not terminal(pod) for item in sets for pod in self.those_of(item))
-
-    def _scale(self, item: Json, replicas: int) -> None:
-        if item["spec"]["replicas"] != replicas:
-            where = meta(item)["namespace"], meta(item)["name"]
-            patch = {"spec": {"replicas": replicas}}
-            self.server.patch(self.actor, REPLICASETS, *where, patch, MERGE)
 
     def _ordinals(self, maker: Json) -> None:
         """Pods of fixed names, one at a time; one that ended is made again under its name."""
