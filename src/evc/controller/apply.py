@@ -114,6 +114,8 @@ class Apply:
 
     def _carry_out(self, observed: Observed, plan: Plan) -> float | None:
         evc = observed.evc
+        if plan.retold is not None and evc is not None and not self._dry_run:
+            self._recorder.retell(plan.retold, evc, observed.claim)
         if plan.status is not None and evc is not None:
             evc = self._write_status(evc, plan.status)
         again_in = [plan.requeue_after]

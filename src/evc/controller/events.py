@@ -13,10 +13,15 @@ from evc.model.core import ObjectReference, PersistentVolumeClaim
 from evc.model.errors import ApiError
 from evc.model.evc import API_VERSION, KIND, EphemeralVolumeClaim
 from evc.policy.plan import Note
+from evc.policy.reasons import EventReason, Reason
 
 CONTROLLER = "evc.dev/ephemeralvolumeclaim"
 NOTE_LIMIT = 1000
 """Bytes; the API refuses notes of more than 1 kB."""
+DECISIONS = (EventReason.DELETING, EventReason.EXPIRING, Reason.RETAINING)
+"""What is told of each volume at least once, whoever dies meanwhile."""
+DECISIONS_KEPT = 10_000
+"""How many of them a process knows that it told."""
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +33,15 @@ class Recorder:
         self._client = client
         self._instance = instance
         self._now = now
+        self._told: set[str] = set()
+        """Uids of the objects whose decision this process told."""
+
+    def retell(
+        self, note: Note, evc: EphemeralVolumeClaim, claim: PersistentVolumeClaim | None
+    ) -> None:
+        """Record the event of a decision unless this process did so before."""
+        if evc.metadata.uid not in self._told:
+            self.record(note, evc, claim)
 
     def record(
         self,
@@ -67,6 +81,11 @@ class Recorder:
             self._client.post(EVENTS_PATH.format(namespace=about.namespace), body)
         except ApiError as error:
             log.warning("Could not record event", reason=str(note.reason), error=str(error))
+            return
+        if evc is not None and note.reason in DECISIONS:
+            if len(self._told) >= DECISIONS_KEPT:
+                self._told.clear()  # some are told twice
+            self._told.add(evc.metadata.uid)
 
 
 def _reference(

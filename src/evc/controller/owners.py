@@ -75,10 +75,11 @@ class AskOwners:
         self._client = client
 
     def __call__(
-        self, evc: EphemeralVolumeClaim, observed: Observed, found: Workloads
+        self, evc: EphemeralVolumeClaim, observed: Observed, workloads: Workloads
     ) -> Iterator[Owner]:
         """Yield the owners of other kinds that were ever seen, and the owners of those."""
-        asking = list(dict.fromkeys((*owners_seen(observed, evc), *behind(evc, observed, found))))
+        first = (*owners_seen(observed, evc), *behind(evc, observed, workloads))
+        asking = list(dict.fromkeys(first))
         for seen in asking:  # grows while it is walked: owners have owners
             try:
                 found = self._read(seen, evc.metadata.namespace)

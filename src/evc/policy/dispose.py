@@ -21,6 +21,8 @@ from evc.policy.status import Summary, finished, held_by
 from evc.policy.usage import stamp
 from evc.policy.world import World
 
+UNUSED = "no designated pod ever used it"
+
 
 def orphaned(observed: Observed, now: datetime) -> Plan:
     """A user deleted the EphemeralVolumeClaim: help its claim, which the mark identifies.
@@ -108,7 +110,7 @@ def overdue(world: World) -> Plan | None:
     """
     claim = world.mine
     assert claim is not None  # all rules above took the cases without one
-    why = world.evidence if world.used else "no designated pod ever used it"
+    why = world.evidence if world.used else UNUSED
     outcome: Outcome = "Expired"
     if world.used:
         outcome = "Failed" if world.usage.failed else "Succeeded"
@@ -186,14 +188,13 @@ def finish(world: World, reason: Reason) -> Plan:
     The event that told why came with the decision, unless there was nothing to decide.
     """
     told = world.reason in (Reason.RELEASING, Reason.RETAINING)
+    retold = _decision(world) if told else None
     if world.evc.spec.ttl_seconds_after_finished == 0:
         plan = _delete_record(world)
-        news = plan.actions and not told
-        return (
-            replace(plan, notes=(Note("Normal", reason, "Delete", reason.meaning),))
-            if news
-            else plan
-        )
+        if not plan.actions:
+            return plan
+        note = Note("Normal", reason, "Delete", reason.meaning)
+        return replace(plan, retold=retold, notes=() if told else (note,))
     old = world.evc.status
     ready = old.condition(READY)
     # The pods may be gone by now: what was said when the DELETE was sent still holds.
@@ -207,8 +208,20 @@ def finish(world: World, reason: Reason) -> Plan:
         held_by=None,
     )
     ttl = float(world.evc.spec.ttl_seconds_after_finished)
-    note = None if told else Note("Normal", reason, "Delete", text)
-    return world.plan(status, note=note, requeue_after=ttl, irreversible=True)
+    news = None if told else Note("Normal", reason, "Delete", text)
+    plan = world.plan(status, note=news, requeue_after=ttl, irreversible=True)
+    return replace(plan, retold=retold)
+
+
+def _decision(world: World) -> Note:
+    """Return the event of the decision, with the evidence that is left."""
+    ready = world.evc.status.condition(READY)
+    said = f"status said: {ready.message}" if ready is not None else ""
+    why = world.evidence if world.used else UNUSED
+    if world.reason == Reason.RETAINING.value:
+        text = f"kept PersistentVolumeClaim {world.claim_name}: {why}; {said}"
+        return Note("Normal", Reason.RETAINING, "Retain", text)
+    return _deleting(world, f"deleted PersistentVolumeClaim {world.claim_name}: {why}; {said}")
 
 
 def _farewell(world: World, record: Condition) -> Plan:

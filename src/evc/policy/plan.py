@@ -91,5 +91,8 @@ class Plan:
     status: EphemeralVolumeClaimStatus | None = None
     actions: tuple[Action, ...] = ()
     notes: tuple[Note, ...] = ()
+    retold: Note | None = None
+    """The event of the decision that has been carried out by now: told first, by a process
+    that did not tell it, because the one that should have died before it could."""
     requeue_after: float | None = None
     irreversible: bool = False

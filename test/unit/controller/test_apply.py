@@ -323,6 +323,43 @@ def test_a_lost_event_stops_nothing() -> None:
     assert client.asked == [STATUS, DELETE, EVENT]
 
 
+@pytest.mark.parametrize("ttl", [0, 60])
+@pytest.mark.parametrize("lost", [True, False], ids=["its event was lost", "it was told"])
+def test_the_event_of_a_decision_is_told_at_the_end_if_it_was_not(ttl: int, lost: bool) -> None:
+    """Also if whoever sent the DELETE died before its event: a new process has told nothing."""
+    client = RecordingClient()
+    if lost:
+        client.refuse(*EVENT, Unreachable("x"))
+    fake: Any = client
+    writes = OwnWrites(Cluster().caches)
+    recorder = Recorder(fake, "test", lambda: at(130))
+    carried_by = Apply(fake, writes, recorder, _always, lambda: at(130), unlimited(), dry_run=False)
+    owner = provided().used(2).spec(ttl_seconds_after_finished=ttl)
+    seen = observed(owner, volume(), pod().worker().succeeded(at=100), live=True)
+    plan = decide(seen, at(130))
+    carried_by(seen, plan)
+    client.calls.clear()
+    client.refusing.clear()
+    assert plan.status is not None
+    gone = observed(EvcBuilder(altered(owner.value, status=plan.status)), live=True)
+    carried_by(gone, decide(gone, at(131)))
+    end = STATUS if ttl else ("delete", "ephemeralvolumeclaims")
+    assert client.asked == ([EVENT, end] if lost else [end])
+    if lost:
+        body = client.calls[0][2]
+        assert body["reason"] == "Deleting"
+        assert "Pod/worker finished at 2026-01-01T00:01:40Z" in body["note"]
+
+
+def test_a_dry_run_retells_nothing() -> None:
+    client = RecordingClient()
+    gone = observed(provided().used(2).releasing(), live=True)
+    plan = decide(gone, at(131))
+    assert plan.retold is not None
+    apply(client, gone, plan, dry_run=True)
+    assert client.asked == []
+
+
 def test_an_orphans_release_is_told_of_the_claim_and_writes_no_status() -> None:
     client = RecordingClient()
     seen = observed(
