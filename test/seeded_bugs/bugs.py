@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from seeded_bugs import blast, switches, work_over
+from sim.faults import CRASHES
 from sim.ledger import Limits
 from sim.profile import Profile
 
@@ -46,6 +47,11 @@ def unanswered(profile: Profile) -> Profile:
 def forbidden(profile: Profile) -> Profile:
     """Every tenth request is refused, and nothing else goes wrong."""
     return replace(profile, faults={"forbidden": 0.1}, dry_from=None, herd=0)
+
+
+def mortal(profile: Profile) -> Profile:
+    """Nothing goes wrong but that the operator dies, again and again."""
+    return replace(profile.without_faults(), faults=dict.fromkeys(CRASHES, 0.02))
 
 
 def only(*work: str) -> Callable[[Profile], Profile]:
@@ -254,6 +260,13 @@ BUGS: tuple[Bug, ...] = (
         ("S1",),
         work_over.owners_of_owners_ignored,
         shape=only("trainjob"),
+    ),
+    Bug(
+        "event lost with its process",
+        "nobody tells of a DELETE whose sender died",
+        ("S7",),
+        work_over.dead_mens_events_lost,
+        shape=mortal,
     ),
     Bug(
         "owner of workload ignored",

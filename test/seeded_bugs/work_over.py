@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from evc.controller import confirm, owners
+from evc.controller import confirm, events, owners
 from evc.policy import owners as judging
 from evc.policy import usage, world
 
@@ -77,6 +77,11 @@ def daemons_believed() -> AbstractContextManager[Any]:
 
 def owners_of_owners_ignored() -> AbstractContextManager[Any]:
     return patch.object(owners, "unknown_controllers", lambda references: iter(()))
+
+
+def dead_mens_events_lost() -> AbstractContextManager[Any]:
+    """What a process could not tell before it died is told by nobody."""
+    return patch.object(events.Recorder, "retell", lambda *_: None)
 
 
 def owners_of_workloads_ignored() -> AbstractContextManager[Any]:

@@ -105,6 +105,7 @@ class Life:
         found += storms(self.world.server, ledger.requests)
         if self.profile.calm:
             found += [text for late, text in ledger.lateness if late > self._patience]
+        if self.profile.answered:
             found += unexplained(self.world.server, ledger)
         return Verdict(
             ledger.violations + found,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from sim.choices import Choices
-from sim.faults import REQUEST_FAULTS, STREAM_FAULTS
+from sim.faults import CRASHES, REQUEST_FAULTS, STREAM_FAULTS
 from sim.ledger import Limits
 from sim.streams import Lag
 
@@ -45,6 +45,12 @@ class Profile:
         """Whether nothing but restarts and limits disturbs the operator."""
         troubles = self.faults or self.outages or self.skew or self.dry_from is not None
         return not troubles and self.operators == 1
+
+    @property
+    def answered(self) -> bool:
+        """Whether every request has its answer, unless the operator dies of it."""
+        crashes = self.faults.keys() <= {*CRASHES}
+        return crashes and not self.outages and self.operators == 1 and self.dry_from is None
 
     @property
     def special(self) -> str:

@@ -59,8 +59,11 @@ def adopt(world: World) -> Plan | None:
     status = world.status(summary, claim=ClaimReference(meta.name))
     patch = template.remark(claim, world.evc)
     plan = world.plan(status, *((PatchClaim(claim, patch),) if patch is not None else ()))
-    # The status would not be written if the object were gone; a repetition has none.
-    return replace(plan, irreversible=plan.irreversible or plan.status is None)
+    # The status would not be written if the object were gone; a repetition has none.  And a
+    # cache may not have seen yet that the claim whose uid status knows bears our mark.
+    known = world.evc.status.claim
+    forgets = known is not None and known.uid is not None
+    return replace(plan, irreversible=plan.irreversible or plan.status is None or forgets)
 
 
 def withdrawn(world: World) -> Plan | None:

@@ -294,6 +294,14 @@ ADOPTING = (
         Reason.CONFLICT,
     ),
     Case(
+        "A cache that does not show our mark yet gives up no claim whose uid is known",
+        observed(adopting().ready(Reason.DRAINING), offered()),
+        10,
+        Reason.PROVISIONING,
+        (PatchClaim,),
+        confirms=True,
+    ),
+    Case(
         "Once taken over it stays ours, whatever becomes of the annotation",
         observed(adopting(), claim("data").bound().marked_for(adopting())),
         100,
