@@ -231,8 +231,10 @@ class Audit:
 
     def _events(self) -> Iterator[Json]:
         for line in self._log.read_bytes().splitlines(keepends=True):
-            if line.endswith(b"\n"):
-                yield json.loads(line)
+            event = json.loads(line) if line.endswith(b"\n") else {"user": {}}
+            # Whoever is refused for a bad token is nobody.
+            if event["user"]:
+                yield event
 
 
 class Operator:

@@ -149,6 +149,8 @@ def test_a_second_pod_on_a_terminating_volume_never_runs(scenario: Scenario, aud
     scenario.create("pod", manifests.pod("first", "scratch", complete_after="100ms"))
     scenario.until_reason("scratch", "Releasing")
     until_terminating(scenario)  # pinned by the completed pod
+    # The scheduler reads its own cache, which hears of the deletion a moment later.
+    scenario.stays("pod", "first", seconds=2)
     scenario.create("pod", manifests.pod("second", "scratch"))
     refused = scenario.eventually(
         lambda: (

@@ -165,7 +165,10 @@ def test_a_guest_job_is_warned_of_once(scenario: Scenario, operator: Operator) -
         name = pod["metadata"]["name"]
         scenario.patch("pod", name, {"metadata": {"annotations": {"example.com/n": str(number)}}})
         scenario.stays("pvc", "scratch", seconds=0.3)
-    assert len(events(scenario, "scratch", "NotDesignated")) == 1
+    # The pod may be seen before its Job, and is a guest by itself then.
+    notes = [event["note"] for event in events(scenario, "scratch", "NotDesignated")]
+    assert len(notes) == len(set(notes)) <= 2
+    assert sum("Job/guests references" in note for note in notes) == 1
 
 
 def test_a_pvc_deleted_by_somebody_before_use_is_made_again(
