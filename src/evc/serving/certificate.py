@@ -57,6 +57,7 @@ class Certificate:
                     self._read_at = signature
                     log.info("Read changed certificate", file=str(self._files[0]))
             except OSError as error:
+                self._news.certificate_failed()
                 log.error("Could not read certificate", error=str(error))
             return self._context
 
@@ -67,12 +68,8 @@ class Certificate:
 
     def _read(self) -> ssl.SSLContext:
         self._news.certificate_read()
-        try:
-            context = _context()
-            context.load_cert_chain(*self._files)
-        except OSError:
-            self._news.certificate_failed()
-            raise
+        context = _context()
+        context.load_cert_chain(*self._files)
         return context
 
 

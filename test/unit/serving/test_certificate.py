@@ -121,11 +121,13 @@ class TestFiles:
         assert (news.reads, news.failures) == (3, 1)
 
     @pytest.mark.parametrize("name", ["tls.crt", "tls.key"])
-    def test_files_that_went_change_nothing(self, folder: Path, name: str) -> None:
-        tls = watched(folder, News())
+    def test_files_that_went_change_nothing_and_are_told(self, folder: Path, name: str) -> None:
+        news = News()
+        tls = watched(folder, news)
         before, _ = shown(tls())
         (folder / name).unlink()
         assert shown(tls())[0] == before
+        assert (news.reads, news.failures) == (1, 1)
 
     @pytest.mark.parametrize("name", ["tls.crt", "tls.key"])
     @pytest.mark.parametrize("broken", [None, b"", b"not PEM"])
