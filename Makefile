@@ -138,8 +138,21 @@ manifests: $(VENV)/.ready ## Generate the CustomResourceDefinition from the msgs
 	$(BIN)/evc crd > config/crd/bases/evc.dev_ephemeralvolumeclaims.yaml
 
 .PHONY: docs
-docs: $(VENV)/.ready ## Generate the reference pages in docs/reference from the code.
+docs: $(VENV)/.ready ## Generate the reference pages in docs/reference and the Grafana dashboard from the code.
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/dashboard.py
+
+PLAIN_RULES = import sys, yaml; yaml.safe_dump(yaml.safe_load(sys.stdin)["spec"], sys.stdout, sort_keys=False)
+
+.PHONY: alerts
+alerts: $(VENV)/.ready ## Write the alerts as a plain rule file, dist/alerts.yaml (for a Prometheus without its operator).
+	mkdir -p dist
+	$(BIN)/python -c '$(PLAIN_RULES)' < config/prometheus/rules.yaml > dist/alerts.yaml
+
+.PHONY: lint-alerts
+lint-alerts: alerts ## Check and test the alerts (promtool, of the package prometheus).
+	promtool check rules --lint-fatal dist/alerts.yaml
+	cd config/prometheus/tests && promtool test rules alerts.yaml
 
 .PHONY: fmt
 fmt: $(VENV)/.ready ## Format the code.

@@ -118,34 +118,28 @@ def test_the_guard_means_the_operator_that_is_deployed() -> None:
     assert all(re.findall(r"'([^']*)'", expression) == words for expression in meant)
 
 
+def stand_in(kind: str) -> Json:
+    """A CustomResourceDefinition of the Prometheus Operator's that takes everything."""
+    plural = f"{kind.lower()}s"
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.monitoring.coreos.com"},
+        "spec": {
+            "group": "monitoring.coreos.com",
+            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural},
+            "versions": [version | {"schema": {"openAPIV3Schema": anything}}],
+        },
+    }
+
+
 @pytest.fixture
 def monitors(deployed: ControlPlane) -> Iterator[None]:
-    """A stand-in for the Prometheus Operator's ServiceMonitor."""
-    text = yaml.safe_dump(
-        {
-            "apiVersion": "apiextensions.k8s.io/v1",
-            "kind": "CustomResourceDefinition",
-            "metadata": {"name": "servicemonitors.monitoring.coreos.com"},
-            "spec": {
-                "group": "monitoring.coreos.com",
-                "scope": "Namespaced",
-                "names": {"kind": "ServiceMonitor", "plural": "servicemonitors"},
-                "versions": [
-                    {
-                        "name": "v1",
-                        "served": True,
-                        "storage": True,
-                        "schema": {
-                            "openAPIV3Schema": {
-                                "type": "object",
-                                "x-kubernetes-preserve-unknown-fields": True,
-                            }
-                        },
-                    }
-                ],
-            },
-        }
-    )
+    """Stand-ins for the kinds of the Prometheus Operator."""
+    text = yaml.safe_dump_all([stand_in("ServiceMonitor"), stand_in("PrometheusRule")])
     deployed.kubectl("apply", "-f", "-", input=text)
     deployed.kubectl("wait", "--for=condition=Established", "-f", "-", input=text)
     yield
@@ -163,7 +157,8 @@ def test_every_option_can_be_uncommented(
     options = rendered(config / "default")
     default = rendered(CONFIG / "default")
     kinds = [item["kind"] for item in options if item not in default]
-    assert sorted(kinds) == ["Deployment", "NetworkPolicy", "ServiceMonitor"]
+    added = ["ConfigMap", "Deployment", "NetworkPolicy", "PrometheusRule", "ServiceMonitor"]
+    assert sorted(kinds) == added
     try:
         deployed.kubectl("apply", "-k", str(config / "default"))
         found = exist(deployed, options)
@@ -172,7 +167,9 @@ def test_every_option_can_be_uncommented(
         )
         (monitor,) = (item for item in found if item["kind"] == "ServiceMonitor")
     finally:
-        deployed.kubectl("delete", "networkpolicies,servicemonitors", "--all", f"-n={NAMESPACE}")
+        kinds_to_go = "networkpolicies,servicemonitors,prometheusrules"
+        deployed.kubectl("delete", kinds_to_go, "--all", f"-n={NAMESPACE}")
+        deployed.kubectl("delete", "configmap", "evc-grafana-dashboard", f"-n={NAMESPACE}")
         deployed.kubectl("apply", "-k", str(DEPLOYED))
     assert pod["volumes"][0]["secret"]["secretName"] == "metrics-server-cert"
     assert any(arg.startswith("--metrics-cert-path=") for arg in pod["containers"][0]["args"])
