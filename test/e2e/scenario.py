@@ -75,12 +75,13 @@ class Scenario:
 
     def _use(self, kubeconfig: Path) -> None:
         config = Configuration()
-        load_kube_config(config_file=str(kubeconfig), client_configuration=config)
+        load_kube_config(  # type: ignore[no-untyped-call]
+            config_file=str(kubeconfig), client_configuration=config
+        )
         self._api = ApiClient(config)
         self._host = config.host
-        self._credentials = {
-            setting["key"]: setting["value"] for setting in config.auth_settings().values()
-        }
+        settings: Any = config.auth_settings()
+        self._credentials = {setting["key"]: setting["value"] for setting in settings.values()}
         self.kubeconfig = kubeconfig
 
     def call(self, method: str, path: str, body: Any = None, kind: str = "") -> Json:
@@ -138,7 +139,7 @@ class Scenario:
 
     def reason(self, name: str) -> str:
         """The STATUS column of a claim, "" before the first status."""
-        return condition(self.get("evc", name), "Ready").get("reason", "")
+        return str(condition(self.get("evc", name), "Ready").get("reason", ""))
 
     def until_reason(self, name: str, *reasons: str, seconds: float = PATIENCE) -> Json:
         """Wait until the claim is in one of these stages; return it."""
