@@ -27,7 +27,7 @@ def run(size: Size) -> Result:
         "One process per contender, its own CPU seconds; bytes kept per pod from tracemalloc over"
         " 500 pods. dicts of json and orjson are what a hand-written client would keep.",
     )
-    count, runs = size.pick((2000, 7), (500, 1))
+    count, runs = size.pick((1000, 5), (500, 1))
     for kilobytes in size.pick(list(SIZES), [3.6]):
         for mode in ("list", "watch"):
             ours = 0.0

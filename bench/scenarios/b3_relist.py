@@ -27,7 +27,7 @@ def run(size: Size) -> Result:
         " then until the EVC's status says so (audit log), which includes the backoff of those who"
         " could not connect. Lists: LIST requests and streaming lists since the restart.",
     )
-    pods, runs = size.pick((10_000, 3), (300, 1))
+    pods, runs = size.pick((10_000, 2), (300, 1))
     for name in ("operator", "kopf", "official"):
         with Stage.boot(NAMESPACES) as stage:
             seed.pods(stage, 0, pods)

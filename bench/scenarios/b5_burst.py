@@ -41,7 +41,7 @@ def _one(result: Result, count: int, namespaces: int, *, peer: bool) -> None:
         began = time.time()
         in_parallel(lives.finish, [*lives.lives.values()])
         sent = time.time() - began
-        over = lives.wait_over(240)
+        over = lives.wait_over(120)
         _report(result, stage, lives, program, meter)
         wall = round(time.time() - began, 1)
         result.rows[-1] |= {

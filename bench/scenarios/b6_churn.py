@@ -27,7 +27,7 @@ def run(size: Size) -> Result:
         " every DELETE was sent within 5 s.",
     )
     loads = size.pick(
-        [(0, 10, 20), (0, 20, 20), (0, 50, 15), (0, 100, 8), (9000, 20, 20)], [(50, 5, 3)]
+        [(0, 20, 15), (0, 40, 10), (0, 100, 6), (9000, 20, 15)], [(50, 5, 3)]
     )
     for peer in (False, True):
         for live, rate, seconds in loads:
@@ -51,7 +51,7 @@ def _one(result: Result, live: int, rate: float, seconds: float, *, peer: bool) 
             lives.begin(began + number / rate, namespace, f"c-{number}")
         time.sleep(seconds)
         in_time = lives.wait_over(20)
-        over = in_time or lives.wait_over(180)
+        over = in_time or lives.wait_over(90)
         figures = _figures(stage, lives, program, meter, began)
         if before is not None:
             bound = bucket_of_p99(before, Scrape(program), "workqueue_queue_duration_seconds")

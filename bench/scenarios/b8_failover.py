@@ -25,8 +25,8 @@ def run(size: Size) -> Result:
         " while. Without leader: from the signal to the successor's accepted write of the lease."
         " Without service: to the next volume created.",
     )
-    for number, after in ((signal.SIGTERM, 8.0), (signal.SIGKILL, 25.0)):
-        runs = [_one(number, after) for _ in range(size.pick(3, 1))]
+    for number, after, count in ((signal.SIGTERM, 6.0, 3), (signal.SIGKILL, 20.0, 2)):
+        runs = [_one(number, after) for _ in range(size.pick(count, 1))]
         result.add(
             "operator",
             number.name,
