@@ -188,7 +188,7 @@ class Stage:
         )
         self.plane.kubectl("apply", "-f", "-", input=crd.stdout)
         self.plane.kubectl("create", "namespace", "evc-system")
-        self.plane.kubectl("apply", "-k", str(ROOT / "test" / "e2e" / "rbac"))
+        self.plane.kubectl("apply", "-k", str(ROOT / "test" / "e2e" / "deployed"))
         rights = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
         self.api.create(rights, _PEER_RIGHTS)
         self.namespaces = [f"b-{number}" for number in range(namespaces)]
@@ -224,6 +224,7 @@ class Stage:
             f"--health-probe-bind-address={health}",
             # A limit that users choose is not to be what is measured.
             "--max-deletions-per-minute=0",
+            "--metrics-secure=false",
             *args,
         ]
         return self._keep(

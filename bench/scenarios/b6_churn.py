@@ -26,9 +26,7 @@ def run(size: Size) -> Result:
         " contender itself settled. Kept up: every life was over 20 s after the last began, and"
         " every DELETE was sent within 5 s.",
     )
-    loads = size.pick(
-        [(0, 20, 15), (0, 40, 10), (0, 100, 6), (9000, 20, 15)], [(50, 5, 3)]
-    )
+    loads = size.pick([(0, 20, 15), (0, 40, 10), (0, 100, 6), (9000, 20, 15)], [(50, 5, 3)])
     for peer in (False, True):
         for live, rate, seconds in loads:
             _one(result, live, rate, seconds, peer=peer)
