@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 import urllib3
@@ -81,7 +81,12 @@ class Transport:
         """
         self.host = cluster.host
         self._credentials = cluster.credentials
-        self._pool = cluster.pool(connections)
+        # One host, so its own pool: the manager would look it up for every request.
+        self._manager = cluster.pool(connections)
+        self._pool = self._manager.connection_from_url(cluster.host)
+        forwarded = self._pool.proxy is not None and self._pool.scheme == "http"
+        self._root = cluster.host if forwarded else urlsplit(cluster.host).path.rstrip("/")
+        """What comes before a path: a proxy that does not tunnel needs the whole URL."""
         self._headers = {
             "User-Agent": user_agent,
             "Accept": "application/json",
@@ -137,7 +142,7 @@ class Transport:
 
     def close(self) -> None:
         """Close idle connections."""
-        self._pool.clear()
+        self._manager.clear()
 
     def _attempt(
         self, request: Request, credentials: Mapping[str, str], silence: float
@@ -151,13 +156,15 @@ class Transport:
             raise DeadlineExceeded(f"no time left to {request.method} {request.path}")
         code = 0
         try:
-            response = self._pool.request(
+            response = self._pool.urlopen(
                 request.method,
-                self.host + request.url(),
+                self._root + request.url(),
                 body=None if request.body is None else msgspec.json.encode(request.body),
                 headers={**self._headers, **credentials, "Content-Type": request.content_type},
                 timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT, silence), read=silence),
                 retries=False,
+                redirect=False,
+                assert_same_host=False,
                 preload_content=False,
             )
             code = response.status
