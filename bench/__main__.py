@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from . import report
@@ -31,7 +32,7 @@ OUTPUT = ROOT / "build" / "bench"
 
 
 def main() -> int:
-    """Run them one after the other; a benchmark that cannot be carried out ends the run."""
+    """Run them one after the other; returns 1 if one of them could not be carried out."""
     chosen = [name for name in os.environ.get("BENCH", "").upper().split(",") if name]
     unknown = set(chosen) - set(SCENARIOS)
     if unknown:
@@ -41,20 +42,30 @@ def main() -> int:
     output = OUTPUT / "quick" if size.quick else OUTPUT
     output.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
+    failed = []
     for name in chosen or SCENARIOS:
         print(f"{name} at {time.monotonic() - began:.0f} s", flush=True)
-        started = time.monotonic()
-        module = importlib.import_module(f"bench.scenarios.{SCENARIOS[name]}")
-        result: Result = module.run(size)
-        seconds = round(time.monotonic() - started)
-        text = json.dumps(
-            result.to_json() | {"machine": report.machine(), "seconds": seconds}, indent=1
-        )
-        Path(output / f"{name}.json").write_text(text + "\n")
+        try:
+            _run(name, size, output)
+        except Exception:
+            # The others are worth having: a whole run takes half an hour.
+            traceback.print_exc()
+            failed.append(name)
     print(f"done in {time.monotonic() - began:.0f} s: {output}")
     if not size.quick:
         print(f"wrote {report.write(output)}")
-    return 0
+    if failed:
+        print(f"could not be carried out: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def _run(name: str, size: Size, output: Path) -> None:
+    started = time.monotonic()
+    (output / f"{name}.json").unlink(missing_ok=True)
+    result: Result = importlib.import_module(f"bench.scenarios.{SCENARIOS[name]}").run(size)
+    seconds = round(time.monotonic() - started)
+    told = result.to_json() | {"machine": report.machine(), "seconds": seconds}
+    (output / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n")
 
 
 if __name__ == "__main__":
