@@ -49,6 +49,11 @@ def forbidden(profile: Profile) -> Profile:
     return replace(profile, faults={"forbidden": 0.1}, dry_from=None, herd=0)
 
 
+def denied(profile: Profile) -> Profile:
+    """Few things happen, and now and then the operator lacks a right for a while."""
+    return replace(profile.without_faults(), claims=1, mischief=0, outages=8, work=("pod",))
+
+
 def mortal(profile: Profile) -> Profile:
     """Nothing goes wrong but that the operator dies, again and again."""
     return replace(profile.without_faults(), faults=dict.fromkeys(CRASHES, 0.02))
@@ -224,6 +229,7 @@ BUGS: tuple[Bug, ...] = (
         "what fails after a live read is tried again without backoff",
         ("L2",),
         blast.asking_counts_as_success,
+        shape=denied,
     ),
     Bug("dry run deletes", "a trial takes data", ("S3",), blast.dry_run_deletes, shape=dry),
     Bug(

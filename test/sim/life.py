@@ -102,7 +102,8 @@ class Life:
         ledger = self.observer.ledger
         found = list(unsettled(self.world.server, ledger, self.world.now))
         found += self._restart(still) if not found else []
-        found += storms(self.world.server, ledger.requests)
+        lag = max(self.profile.lag.longest.values(), default=0.0)
+        found += storms(self.world.server, ledger.requests, lag)
         if self.profile.calm:
             found += [text for late, text in ledger.lateness if late > self._patience]
         if self.profile.answered:

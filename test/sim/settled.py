@@ -34,8 +34,8 @@ about an object count as attempts, too.  The reads of a namespace are counted ap
 MOST_FAILURES = 12
 """Of one write by one process in any ten seconds, by its backoff; and one more for each piece
 of news that came meanwhile, because news does not wait for a backoff."""
-LONGEST_LAG = 35.0
-"""Seconds after which every process has heard of a change."""
+HEARD = 5.0
+"""Seconds besides the lag of a watch after which every process has heard of a change."""
 
 
 def unsettled(server: Server, ledger: Ledger, now: float) -> Iterator[str]:
@@ -237,8 +237,11 @@ def stopped(server: Server, ledger: Ledger) -> Iterator[str]:
         yield f"{len(waiting)} of a herd wait, and {actor} deleted only {sent} of {bound}"
 
 
-def storms(server: Server, requests: list[Request]) -> Iterator[str]:
-    """Yield a sentence for each object about which requests ever came too fast (L2)."""
+def storms(server: Server, requests: list[Request], lag: float) -> Iterator[str]:
+    """Yield a sentence for each object about which requests ever came too fast (L2).
+
+    ``lag``: the seconds by which a watch may be late.
+    """
     times, failures, runs = defaultdict(list), defaultdict(list), Counter[Any]()
     for request in requests:
         if request.name.plural != LEASES:
@@ -256,8 +259,9 @@ def storms(server: Server, requests: list[Request]) -> Iterator[str]:
             break
     for (actor, verb, name, _), failed in failures.items():
         for first, number in _bursts(failed, MOST_FAILURES):
-            news = _news(server, name.namespace, first)
-            if number > MOST_FAILURES + news:
+            news = _news(server, name.namespace, first - lag - HEARD, first + WINDOW)
+            # News may leave nothing to write for a moment, which ends a backoff.
+            if number > MOST_FAILURES * (2 if news else 1) + news:
                 text = f"{number} attempts of {actor} at {verb} {name} within {WINDOW:.0f} s"
                 yield f"L2: {text} of {first:.1f}, with {news} pieces of news"
                 break
@@ -271,13 +275,13 @@ def _bursts(times: list[float], most: int) -> Iterator[tuple[float, int]]:
             yield first, number
 
 
-def _news(server: Server, namespace: str, first: float) -> int:
-    """How many changes by others the operator may have heard of within the window."""
+def _news(server: Server, namespace: str, since: float, until: float) -> int:
+    """How many changes by others the operator may have heard of."""
     return sum(
         commit.name.namespace == namespace and not commit.actor.startswith(OPERATOR)
         for plural in (EVCS, PVCS, PODS, JOBS)
         for commit in server.events(plural)
-        if first - LONGEST_LAG <= commit.time < first + WINDOW
+        if since <= commit.time < until
     )
 
 

@@ -123,9 +123,9 @@ class World:
         """Whether work seems to have vanished: a cache may only not have heard of it yet.
 
         A live read may have seen who holds before the cache does; then the cache without
-        it must neither date an end nor call it failed.
+        it must neither date an end nor call it failed.  Of a claim that is not ours no end counts.
         """
-        return not self.observed.live and self.usage.untraced
+        return self.mine is not None and not self.observed.live and self.usage.untraced
 
     @property
     def vanished(self) -> bool:
