@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -226,42 +225,20 @@ where Grafana's sidecar looks for ConfigMaps with dashboards. The dashboards tha
 for every operator show this one, too.
 """
 
-CERTIFICATE_RUNBOOK = """\
-## The certificate cannot be read
-
-The files in `--metrics-cert-path` changed or went, and are of no use. The log says why, at each
-scrape: `Could not read certificate`. The certificate before is served until it expires; then a
-Prometheus that checks it can read nothing, and `EVCDown` follows.
-
-<!-- not run: needs that Secret -->
-```sh
-kubectl get secret -n evc-system metrics-server-cert -o jsonpath='{.data.tls\\.crt}' |
-  base64 -d | openssl x509 -noout -subject -dates
-```
-
-- **It says key values mismatch, for less than a minute**: the Secret's files were exchanged one
-  after the other. The next scrape reads them again.
-- **It lasts**: certificate and key in the Secret do not fit together, or one is missing. Whoever
-  writes the Secret (with cert-manager, its Certificate) has to do so anew. No restart is needed.
-"""
-
 
 def alerts_page() -> str:
     """Return the page of alerts, from the rules."""
     groups = yaml.safe_load(RULES.read_text())["spec"]["groups"]
     rows = [_alert(rule) for group in groups for rule in group["rules"]]
     head = ["| alert | severity | after | it says | runbook |", "|---|---|---|---|---|"]
-    return "\n".join(
-        [NOTICE, "# Alerts and dashboard", "", ALERTS_INTRO, *head, *rows, "", CERTIFICATE_RUNBOOK]
-    )
+    return "\n".join([NOTICE, "# Alerts and dashboard", "", ALERTS_INTRO, *head, *rows, ""])
 
 
 def _alert(rule: dict[str, Any]) -> str:
     notes = rule["annotations"]
     summary = re.sub(r"{{ \$labels\.(\w+) }}", r"*\1*", notes["summary"])
     file, _, heading = notes["runbook_url"].partition("#")
-    link = f"{os.path.relpath(file, 'docs/reference')}#{heading}"
-    runbook = f"[{heading.replace('-', ' ')}]({link.removeprefix('alerts.md')})"
+    runbook = f"[{heading.replace('-', ' ')}](../{Path(file).name}#{heading})"
     severity = rule["labels"]["severity"]
     return f"| `{rule['alert']}` | {severity} | {rule.get('for', '')} | {summary} | {runbook} |"
 

@@ -48,7 +48,11 @@ def test_a_pending_unscheduled_pod_keeps_its_claim(scenario: Scenario) -> None:
     scenario.until_reason("scratch", "Waiting")
     scenario.stays("pvc", "scratch", seconds=8)
     assert phase(scenario.get("pod", "waiting")) == "Pending"
-    held = scenario.get("evc", "scratch")["status"]
+    # Status may tell of it ten seconds after the pod came (docs/writes.md).
+    held = scenario.eventually(
+        lambda: found if "heldBy" in (found := scenario.get("evc", "scratch")["status"]) else None,
+        "status says who waits",
+    )
     assert held["heldBy"] == {"count": 1, "names": ["Pod/waiting"], "summary": "Pod/waiting"}
     assert "deletionTime" not in held
 
