@@ -48,14 +48,20 @@ def evc(mode: str) -> Decode:
     if mode == "watch":
         return lambda lines: [event.object for event in events(lines, PODS)]
 
-    class Fed(Client):
+    class Fed:
+        host = ""
+
         def __init__(self, body: bytes) -> None:
             self.body = body
 
-        def _call(self, method: str, path: str, **_: Any) -> bytes:
-            return self.body
+        def dated(self, request: Any) -> tuple[bytes, None]:
+            return self.body, None
 
-    return lambda bodies: [item for body in bodies for item in Fed(body).list(PODS).items]
+    def pages(bodies: list[bytes]) -> list[Any]:
+        feeds: list[Any] = [Fed(body) for body in bodies]
+        return [item for feed in feeds for item in Client(feed).list(PODS).items]
+
+    return pages
 
 
 def official(mode: str) -> Decode:

@@ -49,18 +49,24 @@ def evc() -> Any:
     from evc.kube.client import Client, ResourceWatcher
     from evc.kube.config import load
     from evc.kube.resources import PODS
+    from evc.kube.transport import Transport
     from evc.runtime.reflector import Reflector
     from evc.runtime.store import Store
     from evc.serving.observers import Observing
 
-    client = Client(load(None), user_agent="bench", connections=2, on_request=lambda *_: None)
+    transport = Transport(
+        load(None),
+        user_agent="bench",
+        connections=2,
+        on_request=lambda *_: None,
+        wait=lambda _: False,
+    )
     store: Store[Any] = Store({"namespace": lambda pod: (pod.metadata.namespace,)})
     reflector = Reflector(
         "pods",
-        ResourceWatcher(client, PODS),
+        ResourceWatcher(Client(transport), PODS),
         store,
         on_change=lambda _, new: told(new.metadata.annotations) if new is not None else None,
-        on_synced=lambda: None,
         observer=Observing(),
         clock=RealClock(),
         random=Random(),
