@@ -22,12 +22,12 @@ from evc.controller.gather import Caches, OwnWrites
 from evc.controller.limits import DeletionLimit
 from evc.controller.observer import ClaimObserver, Unobserved
 from evc.controller.reconcile import Reconcile
-from evc.controller.shared import SharedReads
+from evc.controller.shared import SharedReads, Together, one_by_one
 from evc.kube import config as kubeconfig
 from evc.kube.client import Client, ResourceWatcher
 from evc.kube.config import Cluster
 from evc.kube.lease import Lock
-from evc.kube.resources import CLAIMS, JOBS, PODS, PVCS, Resource
+from evc.kube.resources import CLAIMS, JOBS, PODS, PVCS, WORKLOADS, Resource
 from evc.kube.throttle import TokenBucket
 from evc.kube.transport import Transport
 from evc.model.core import PersistentVolumeClaim
@@ -128,7 +128,7 @@ def work_client(
         Transport(
             cluster,
             user_agent=_user_agent(),
-            connections=options.workers + watches + 1,
+            connections=options.workers * (1 + len(WORKLOADS)) + watches,
             on_request=metrics.requested(cluster.host),
             wait=stop.wait,
             time_left=deadline.left,
@@ -285,6 +285,7 @@ def _controller(
             limit,
             dry_run=options.dry_run,
             told=told,
+            together=deadline.together if deadline is not None else one_by_one,
         )
         for namespace, scope in scopes.items()
     }
@@ -366,11 +367,12 @@ def reconciler(
     *,
     dry_run: bool,
     told: ClaimObserver | None = None,
+    together: Together = one_by_one,
 ) -> Reconcile:
     """Build what a worker calls for each key of these caches; ``told`` hears of its steps."""
     writes = OwnWrites(caches, told or Unobserved())
     recorder = Recorder(client, identity, clock.now)
-    reads = SharedReads(client, enqueue, clock.monotonic)
+    reads = SharedReads(client, enqueue, clock.monotonic, together)
     return Reconcile(
         caches=caches,
         writes=writes,

@@ -136,7 +136,7 @@ def test_the_workers_client_has_the_limits_of_the_flags(clients: list[dict[str, 
     free, limited = clients
     assert free["throttle"] is None
     assert limited["throttle"] is not None
-    assert limited["connections"] == 7 + 4 + 1, "workers, watches and one to spare"
+    assert limited["connections"] == 7 * 6 + 4, "each worker's LISTs of makers, and watches"
     assert limited["time_left"] == deadline.left
     stop.set()
     assert limited["wait"](3600.0), "a stop ends every pause"

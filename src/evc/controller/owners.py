@@ -20,15 +20,12 @@ Workloads = dict[str, tuple[Workload, ...] | Forbidden]
 """By kind, every workload of a namespace, or why they may not be listed."""
 
 
-def list_workloads(client: Client, namespace: str) -> Workloads:
-    """Read all built-in workloads of a namespace; raises any ApiError but Forbidden."""
-    found: Workloads = {}
-    for kind, resource in WORKLOADS.items():
-        try:
-            found[kind] = client.list(resource, namespace).items
-        except Forbidden as error:
-            found[kind] = error
-    return found
+def list_workloads(client: Client, namespace: str, kind: str) -> tuple[Workload, ...] | Forbidden:
+    """Read all built-in workloads of one kind; raises any ApiError but Forbidden."""
+    try:
+        return client.list(WORKLOADS[kind], namespace).items
+    except Forbidden as error:
+        return error
 
 
 def wanting(evc: EphemeralVolumeClaim, workloads: Workloads) -> Iterator[Owner]:

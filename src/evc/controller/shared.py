@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic
+from functools import partial
+from typing import Any, Generic
 
 from evc.controller.gather import JOB_INDEXERS, POD_INDEXERS, Indexed
 from evc.controller.mounts import Mounts
 from evc.controller.owners import Workloads, list_workloads
 from evc.kube.client import Client
-from evc.kube.resources import JOBS, PODS
+from evc.kube.resources import JOBS, PODS, WORKLOADS
 from evc.model.core import Job, PersistentVolumeClaim, Pod
 from evc.model.meta import Key, T
 from evc.runtime.store import Indexers
@@ -33,6 +34,7 @@ Not from its beginning: an API server that needs longer than this for an answer 
 every claim from being decided, for ever.
 """
 
+Together = Callable[[Sequence[Callable[[], Any]]], list[Any]]
 Stage = tuple[str, bool] | None
 """How far a claim is in its life: its uid and whether it is being deleted; None: not there."""
 
@@ -40,6 +42,11 @@ Stage = tuple[str, bool] | None
 def stage(claim: PersistentVolumeClaim | None) -> Stage:
     """Return how far the claim is."""
     return (claim.metadata.uid, claim.metadata.deleting) if claim is not None else None
+
+
+def one_by_one(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Make the calls in this thread, in order."""
+    return [call() for call in calls]
 
 
 def namespace_key(namespace: str) -> Key:
@@ -78,12 +85,20 @@ class SharedReads:
     """Collects who needs a live read of a namespace, reads, and calls them back."""
 
     def __init__(
-        self, client: Client, enqueue: Callable[[Key], None], monotonic: Callable[[], float]
+        self,
+        client: Client,
+        enqueue: Callable[[Key], None],
+        monotonic: Callable[[], float],
+        together: Together = one_by_one,
     ) -> None:
-        """``enqueue`` lets a key overtake others, or what was read is old when its turn comes."""
+        """``enqueue`` lets a key overtake others, or what was read is old when its turn comes.
+
+        ``together`` makes several calls and returns what they do, or raises one's error.
+        """
         self._client = client
         self._enqueue = enqueue
         self._monotonic = monotonic
+        self._together = together
         self._lock = threading.Lock()
         self._waiting: defaultdict[str, dict[Key, Stage]] = defaultdict(dict)
         self._given: dict[Key, _Given] = {}
@@ -131,16 +146,23 @@ class SharedReads:
         return MAX_AGE if kept else None
 
     def _read(self, namespace: str, asked: dict[Key, Stage]) -> Surroundings:
-        # Makers of pods first: a pod made after they were read has one that was seen to
-        # want it.  A claim that is being deleted gets no new users, whoever wants them.
+        # Makers of pods first, all of them: a pod made after they were read has one that was
+        # seen to want it.  Among themselves their order says nothing, and each LIST may wait
+        # 0.1 s until the API server knows its cache to be fresh (KEP-2340).
+        # A claim that is being deleted gets no new users, whoever wants them.
         # All pods, completed ones too: one that started and ended unseen by the cache
         # used the volume, and its end starts the grace period.
         undecided = any(at is None or not at[1] for at in asked.values())
-        workloads = list_workloads(self._client, namespace) if undecided else {}
-        jobs = self._client.list(JOBS, namespace).items
+        kinds = tuple(WORKLOADS) if undecided else ()
+        *workloads, jobs = self._together(
+            [
+                *(partial(list_workloads, self._client, namespace, kind) for kind in kinds),
+                lambda: self._client.list(JOBS, namespace).items,
+            ]
+        )
         pods = self._client.list(PODS, namespace)
         return Surroundings(
-            workloads,
+            dict(zip(kinds, workloads, strict=True)),
             Listed(jobs, JOB_INDEXERS),
             Listed(pods.items, POD_INDEXERS),
             Mounts(self._client),

@@ -44,7 +44,7 @@ def ask(client: RecordingClient, *things: Builder[Any]) -> tuple[Owner, ...]:
     fake: Any = client
     owner = next((t for t in things if type(t) is type(provided())), provided())
     seen = observed(owner, *(t for t in things if t is not owner))
-    workloads = list_workloads(fake, NAMESPACE)
+    workloads = {kind: list_workloads(fake, NAMESPACE, kind) for kind in WORKLOADS}
     asked = AskOwners(fake)(owner.value, seen, workloads)
     return (*wanting(owner.value, workloads), *asked)
 

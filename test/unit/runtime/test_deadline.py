@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from evc.runtime.deadline import Deadline
 
 from .fakes import FakeClock
@@ -35,3 +37,27 @@ def test_each_thread_has_its_own() -> None:
         other.start()
         other.join(10.0)
     assert seen == [None]
+
+
+def test_calls_made_together_have_the_time_of_the_one_who_waits() -> None:
+    deadline = Deadline(FakeClock())
+    meet = threading.Barrier(3, timeout=10.0)  # broken unless all are under way at once
+
+    def call() -> float | None:
+        meet.wait()
+        return deadline.left()
+
+    with deadline.within(10.0):
+        assert deadline.together([call, call, call]) == [10.0, 10.0, 10.0]
+        assert deadline.left() == 10.0, "the one who waited still has its own"
+
+
+def test_an_error_of_a_call_made_together_is_raised_when_all_are_over() -> None:
+    over: list[str] = []
+
+    def fail() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        Deadline(FakeClock()).together([fail, lambda: over.append("other")])
+    assert over == ["other"]
