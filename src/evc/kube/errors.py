@@ -13,6 +13,7 @@ from evc.model.errors import (
     Forbidden,
     Invalid,
     NotFound,
+    NotListening,
     TooManyRequests,
     Unauthorized,
     Unreachable,
@@ -78,4 +79,6 @@ def from_response(code: int, body: bytes, retry_after: str | None) -> ApiError:
 def from_transport(error: Exception, host: str) -> Unreachable:
     """Return the exception for a request that got no (complete) answer."""
     cause = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) else error
-    return Unreachable(f"no answer from the API server at {host}: {cause}")
+    refused = isinstance(cause, urllib3.exceptions.NewConnectionError)
+    kind = NotListening if refused else Unreachable
+    return kind(f"no answer from the API server at {host}: {cause}")

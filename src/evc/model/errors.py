@@ -40,6 +40,10 @@ class Unreachable(ApiError):
     ambiguous = True
 
 
+class NotListening(Unreachable):
+    """Nobody accepts connections there (refused, no route, no name): nothing was sent."""
+
+
 class DeadlineExceeded(ApiError):
     """The time of a reconcile was up, so the request was not sent: nothing happened."""
 

@@ -6,8 +6,8 @@ Promises (each has a test of its name in ``test/unit/runtime/test_reflector.py``
     disconnects, duplicates and bookmarks came before.
 2.  *The old cache stays readable until a list is complete*; then one swap.
 3.  *Missing from a partial list is not gone*: a list cut short changes nothing.
-4.  *Never hot*: at most one attempt per 0.8 s, slowing down to one per 30 s, until a
-    watch has lived for 30 s.
+4.  *Never hot*: at most one attempt per 0.8 s, slowing down to one per 30 s (1.6 s where
+    connections are refused), until a watch has lived for 30 s.
 5.  *A closed watch resumes* after the last revision seen, bookmarks included.
 6.  *410 lists again from scratch*, in a watch and in the middle of a paged list.
 7.  *A server without streaming lists is paged*, and not asked again.

@@ -16,6 +16,7 @@ from evc.model.errors import (
     ApiError,
     Forbidden,
     Invalid,
+    NotListening,
     TooManyRequests,
     Unauthorized,
     Unreachable,
@@ -28,6 +29,9 @@ from evc.runtime.store import revision
 # request per second, 30 s is how late the end of an outage is noticed at worst.
 MIN_DELAY = 0.8
 MAX_DELAY = 30.0
+# A refused connection costs a server nothing, and one that restarts is back in seconds: the
+# delay doubles once, to 1.6 s.  Nor does it slow down what follows: 503 while it warms up.
+REFUSED_DOUBLINGS = 1
 # A watch that lived as long as the longest delay may be reopened at the shortest:
 # that is no more than one request per MAX_DELAY, so it cannot be part of a storm.
 HEALTHY_AFTER = MAX_DELAY
@@ -309,10 +313,13 @@ def _can_resume(error: Exception) -> bool:
 
 
 def _pause(memory: Memory, error: Exception | None, *, resume: bool) -> Step[T]:
-    delay = exponential(memory.failures, base=MIN_DELAY, cap=MAX_DELAY)
+    failures = memory.failures
+    if isinstance(error, NotListening):
+        failures = min(failures, REFUSED_DOUBLINGS)
+    delay = exponential(failures, base=MIN_DELAY, cap=MAX_DELAY)
     if isinstance(error, ApiError) and error.retry_after is not None:
         delay = max(delay, error.retry_after)
-    memory = replace(memory, failures=memory.failures + 1)
+    memory = replace(memory, failures=failures + 1)
     return Step(Pausing(memory, resume), ask=Pause(delay, error))
 
 

@@ -20,6 +20,7 @@ from evc.model.errors import (
     Forbidden,
     Invalid,
     NotFound,
+    NotListening,
     TooManyRequests,
     Unauthorized,
     Unreachable,
@@ -99,10 +100,10 @@ def test_a_connection_that_breaks_is_unreachable_and_not_tried_again(method: str
         assert len(server.requests) == 1
 
 
-def test_no_server_is_unreachable() -> None:
+def test_no_server_is_known_from_one_that_gives_no_answer() -> None:
     with serving(good) as server:
         made = client(server)
-    with pytest.raises(Unreachable, match="refused"):
+    with pytest.raises(NotListening, match="refused"):
         made.get(PODS, A)
 
 

@@ -11,6 +11,7 @@ from evc.model.errors import (
     Forbidden,
     Invalid,
     NotFound,
+    NotListening,
     TooManyRequests,
     Unauthorized,
     Unreachable,
@@ -213,6 +214,18 @@ def test_delays_double_to_thirty_seconds_and_a_healthy_watch_resets_them() -> No
         state = Watching(after.state.memory, OPENED)
     assert delays == pytest.approx([0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0, 30.0])
     assert step(state, Ended(), OPENED + 30.0).ask == Pause(0.8, None)
+
+
+def test_a_server_that_listens_again_is_found_within_two_delays() -> None:
+    state, delays = pausing(seen=10, resume=True, failures=6), []
+    for error in (NotListening("refused"),) * 3 + (CUT,):
+        woke = step(state, Woke(), OPENED)
+        after = step(woke.state, Failed(error), OPENED)
+        assert isinstance(after.ask, Pause)
+        assert isinstance(after.state, Pausing)
+        state = after.state
+        delays.append(after.ask.seconds)
+    assert delays == [1.6, 1.6, 1.6, 3.2], "and what comes then is not punished for it"
 
 
 def test_retry_after_is_a_minimum() -> None:
