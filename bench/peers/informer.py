@@ -45,15 +45,22 @@ def evc() -> Any:
     """Start ours."""
     from random import Random
 
+    import msgspec
+
     from evc.__main__ import RealClock
     from evc.kube.client import Client, ResourceWatcher
     from evc.kube.config import load
-    from evc.kube.resources import PODS
+    from evc.kube.resources import Resource
     from evc.kube.transport import Transport
+    from evc.model.core import Pod
+    from evc.model.meta import ObjectMeta
     from evc.runtime.reflector import Reflector
     from evc.runtime.store import Store
     from evc.serving.observers import Observing
 
+    # The operator drops annotations; here one says when the change was written.
+    metadata = ("metadata", ObjectMeta, msgspec.field(default_factory=ObjectMeta))
+    annotated = msgspec.defstruct("Annotated", [metadata], bases=(Pod,), frozen=True)
     transport = Transport(
         load(None),
         user_agent="bench",
@@ -64,7 +71,7 @@ def evc() -> Any:
     store: Store[Any] = Store({"namespace": lambda pod: (pod.metadata.namespace,)})
     reflector = Reflector(
         "pods",
-        ResourceWatcher(Client(transport), PODS),
+        ResourceWatcher(Client(transport), Resource("v1", "pods", annotated)),
         store,
         on_change=lambda _, new: told(new.metadata.annotations) if new is not None else None,
         observer=Observing(),
