@@ -6,18 +6,21 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sim.faults import REQUEST_FAULTS, STREAM_FAULTS
-from sim.life import live
+from sim.life import Verdict, live
 
 LIVES = int(os.environ.get("SIM_LIVES", "600"))
 FIRST = int(os.environ.get("SIM_SEED", "0"))
+MANY = 1000
 SHOWN = 10
 
 
@@ -34,11 +37,20 @@ def commit() -> str:
     return found.stdout.strip() or "unknown"
 
 
+def lives() -> Iterator[tuple[int, Verdict]]:
+    """Live all seeds, on every core if they are many."""
+    seeds = range(FIRST, FIRST + LIVES)
+    if LIVES < MANY:
+        yield from ((seed, live(seed)) for seed in seeds)
+        return
+    with multiprocessing.Pool() as pool:
+        yield from zip(seeds, pool.imap(live, seeds, chunksize=50), strict=True)
+
+
 @pytest.mark.timeout(600)
 def test_no_life_violates_an_invariant(capsys: pytest.CaptureFixture[str]) -> None:
     faults, bad, made, special = Counter[str](), [], Counter[str](), Counter[str]()
-    for seed in range(FIRST, FIRST + LIVES):
-        verdict = live(seed)
+    for seed, verdict in lives():
         faults.update(verdict.faults)
         special.update(filter(None, [verdict.special]))
         made.update(requests=verdict.requests, created=verdict.created, deleted=verdict.deleted)
@@ -47,7 +59,7 @@ def test_no_life_violates_an_invariant(capsys: pytest.CaptureFixture[str]) -> No
         kinds = f"{LIVES} lives, of them {dict(special)}"
         print(f"\n{kinds}, {dict(made)}, faults {dict(sorted(faults.items()))}")
     assert not bad, "\n".join([f"{len(bad)} violations, the first:", *bad[:SHOWN]])
-    if LIVES >= 1000:
+    if LIVES >= MANY:
         wanted = {*REQUEST_FAULTS, *STREAM_FAULTS, "pause", "kill", "dry", "limited", "herd"}
         missing = wanted - {*faults, *special}
         assert not missing, f"never met: {missing}"
