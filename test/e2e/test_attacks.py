@@ -133,10 +133,13 @@ def test_logs_have_no_token_and_no_contents_of_objects(
     made["metadata"]["annotations"]["password"] = SECRET
     made["spec"]["containers"][0]["env"] = [{"name": "PASSWORD", "value": SECRET}]
     scenario.until_reason("theirs", "Conflict")
+    scenario.until_bound("scratch")
     scenario.create("pod", made)
     scenario.until_gone("pvc", "scratch")
-    text = operator.log.read_text()
-    assert "Deleted" in text
+    text = scenario.eventually(
+        lambda: found if "Deleted" in (found := operator.log.read_text()) else None,
+        "the log says so",
+    )
     assert SECRET not in text
     users = yaml.safe_load(operator_kubeconfig.read_text())["users"]
     assert users[0]["user"]["token"] not in text
