@@ -81,14 +81,16 @@ def leaving(world: World) -> Plan | None:
     """Our claim was deleted: see it out.
 
     If somebody else deleted it, it still goes only when nothing holds it, and status goes
-    on telling the claim's own life.
+    on telling the claim's own life.  That DELETE may have come before the last end, so the
+    end must have been written down: gate 5 counts its time to unmount from there.
     """
     claim = world.mine
     if claim is None or not claim.metadata.deleting:
         return None
     step = release(world.observed, claim, world.evc.spec.completed_pods, world.now)
     if not world.decided:
-        moving = not (world.usage.holds or step.pinned_by)
+        ended = not world.used or world.evc.status.finished_time is not None
+        moving = ended and not (world.usage.holds or step.pinned_by)
         moving = moving and bool(step.actions or step.requeue_after)
         return _stepping(step, told=False) if moving else None
     if not step.pinned_by and world.evc.status.held_by is None:

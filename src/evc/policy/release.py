@@ -87,7 +87,7 @@ def _unprotect(
     names: tuple[str, ...],
     now: datetime,
 ) -> Step:
-    settled = _last_end(pods, claim) + SETTLE
+    settled = _last_end(observed, pods, claim) + SETTLE
     if settled > now:
         return Step(
             "the last container ended a moment ago: leaving time to unmount",
@@ -109,15 +109,17 @@ def _unprotect(
     return Step(f"released from completed pods: {_some(names)}", (ReleaseClaim(claim),))
 
 
-def _last_end(pods: list[Pod], claim: PersistentVolumeClaim) -> datetime:
+def _last_end(observed: Observed, pods: list[Pod], claim: PersistentVolumeClaim) -> datetime:
     """Return the latest moment at which a container may have run with the volume.
 
     The pod that ended last may be gone already (a Job's ttl) and its volume still be
-    unmounting: nobody knows of its end but the DELETE, which was sent after it, and the
-    claim's Unused condition.
+    unmounting: nobody knows of its end but what was sent or written down after it: our
+    DELETE, ``finishedTime`` and the claim's Unused condition.
     """
     times = [last_finish(pod) for pod in pods]
     times += [claim.metadata.deletion_timestamp, _unused_since(claim)]
+    if observed.evc is not None:
+        times.append(observed.evc.status.finished_time)
     return max(time for time in times if time is not None)
 
 

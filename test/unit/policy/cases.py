@@ -948,6 +948,32 @@ DELETING = (
         says="letting PersistentVolumeClaim scratch go, which somebody else deleted",
     ),
     Case(
+        "Deleted by somebody else while a pod ran that is gone: its end is written down first",
+        observed(
+            used.held_by("Pod/gone").ready(Reason.IN_USE),
+            volume().terminating(at=60),
+            worker.succeeded(at=50),
+            live=True,
+            mounted_by=(),
+        ),
+        111,
+        Reason.DRAINING,
+        status={"finished_time": at(111)},
+    ),
+    Case(
+        "and from then on it has its time to unmount, though the DELETE is long ago",
+        observed(
+            used.ready(Reason.DRAINING).finished(at=111),
+            volume().terminating(at=60),
+            worker.succeeded(at=50),
+            live=True,
+            mounted_by=(),
+        ),
+        118,
+        UNCHANGED,
+        again=3.0,
+    ),
+    Case(
         "A volume that somebody else deleted before it was used waits like any other",
         observed(provided(), taken),
         115,
