@@ -101,12 +101,11 @@ class Judge:
 
     def _patch(self, entry: Entry) -> None:
         thing = self.history.things[uid(entry.response)]
-        revision = int(meta(entry.response)["resourceVersion"])
         before, after = thing.before(entry), entry.response
         if before is None:
             return
         if PROTECTION in _finalizers(before) and PROTECTION not in _finalizers(after):
-            self._release(entry, before, revision)
+            self._release(entry, before)
         if {*_finalizers(before)} - {PROTECTION} != {*_finalizers(after)} - {PROTECTION}:
             self._violated("S3", f"foreign finalizers of {thing.name} changed")
         if OWNER_UID in marks_of(after) and OWNER_UID not in marks_of(before):
@@ -219,14 +218,15 @@ class Judge:
 
     # S1: letting go
 
-    def _release(self, entry: Entry, claim: Json, revision: int) -> None:
+    def _release(self, entry: Entry, claim: Json) -> None:
         name = entry.name
         if not deleting(claim):
             self._violated("S3", f"protection of {name} taken off while it is alive")
         if marks_of(claim).get(HOLD, "false") != "false":
             self._violated("S1", f"{name} released though held by its annotation")
         for thing in self.history.of(PODS):
-            pod = thing.at(revision)
+            # By time: the answer to the write that ends an object bears its old revision.
+            pod = thing.when(entry.sent)
             if pod is None or name not in claim_names(pod) or not pod["spec"].get("nodeName"):
                 continue
             if not terminal(pod):
