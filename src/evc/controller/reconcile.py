@@ -14,6 +14,9 @@ from evc.model.meta import Key
 from evc.policy.decide import decide
 from evc.runtime.ports import UNFINISHED
 
+DISAGREEMENT_SECONDS = 30.0
+"""When to look again if a live read found nothing to do where the cache had: what was read may
+be older than the cache's last event, and then no other event comes."""
 CATCH_UP_SECONDS = 1.0
 """When to look again if the cache lags; the awaited event normally comes first."""
 
@@ -44,4 +47,6 @@ class Reconcile:
             if observed is None:
                 return UNFINISHED
             plan = decide(observed, self.now())
+            again = self.apply(observed, plan)
+            return DISAGREEMENT_SECONDS if again is None and not plan.irreversible else again
         return self.apply(observed, plan)

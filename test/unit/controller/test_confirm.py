@@ -11,7 +11,7 @@ from evc.controller.apply import Apply
 from evc.controller.confirm import Confirm
 from evc.controller.events import Recorder
 from evc.controller.gather import OwnWrites
-from evc.controller.reconcile import CATCH_UP_SECONDS, Reconcile
+from evc.controller.reconcile import CATCH_UP_SECONDS, DISAGREEMENT_SECONDS, Reconcile
 from evc.controller.shared import SharedReads
 from evc.kube.resources import WORKLOADS
 from evc.model.core import (
@@ -268,6 +268,12 @@ class TestReconcile:
         client = RecordingClient().holding(*live)
         self.reconcile(Cluster().showing(self.DONE, volume(), self.ENDED), client)
         assert DELETE not in client.asked
+
+    def test_a_read_that_finds_nothing_to_do_is_not_the_last_look(self) -> None:
+        """It may be older than the cache's last event, after which no other comes."""
+        client = RecordingClient().holding(volume(), self.ENDED)
+        cluster = Cluster().showing(self.DONE, volume(), self.ENDED)
+        assert self.reconcile(cluster, client) == DISAGREEMENT_SECONDS
 
     def test_a_workload_that_wants_pods_keeps_the_volume(self) -> None:
         template = PodTemplate(PodTemplateMeta(LABELS))
