@@ -26,6 +26,7 @@ RARE = {
     "request id not compared",
     "apply to any version",
     "owned again",
+    "ownership left on",
     "owner asked at the end",
 }
 ALL = os.environ.get("SEEDED_BUGS") == "all"
