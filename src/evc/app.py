@@ -379,14 +379,7 @@ def reconciler(
         reads=reads,
         confirm=Confirm(client, reads),
         apply=Apply(
-            client,
-            writes,
-            recorder,
-            may_write,
-            clock.now,
-            limit,
-            dry_run=dry_run,
-            observer=told,
+            client, writes, recorder, may_write, clock.now, limit, dry_run=dry_run, observer=told
         ),
         now=clock.now,
     )
