@@ -14,6 +14,7 @@ from e2e import manifests
 from e2e.scenario import Scenario
 from faults.plans import Plan
 from faults.proxy import Call, Faults, Lines, Lost, Reply, refusal
+from faults.scenarios import eventually
 from faults.steps import Events, Writes, write_name
 from sim.kinds import EVCS, PODS
 
@@ -26,6 +27,8 @@ STALE = 6.0
 """Seconds for which a cache is behind."""
 TAKEN_BACK_AFTER = 8.0
 """Seconds after which the user's late change is taken back."""
+PROGRESS = 60.0
+"""Seconds in which what must happen has happened."""
 TAKEOVER = 60.0
 """Seconds in which a successor must have taken over (the lease lasts 15)."""
 TARGET = {"pair": ("pair", "one"), "adopt": ("cleanup", "data")}
@@ -90,7 +93,17 @@ class Strike(Recorder):
         """A designated pod comes, uses the volume if it can, and is deleted later."""
         pod = manifests.pod("late", self.claim, app=self.app, nowhere=nowhere, complete_after="1s")
         self.world.create("pod", pod)
-        self.later(TAKEN_BACK_AFTER, lambda: self.world.delete("pod", "late", gracePeriodSeconds=0))
+        self.later(TAKEN_BACK_AFTER, self._take_back_pod)
+
+    def _take_back_pod(self) -> None:
+        """One that runs is left to end: on a slow machine it may not have yet."""
+        eventually(lambda: not self._pod_runs(), "the late pod has ended", PROGRESS)
+        self.world.delete("pod", "late", gracePeriodSeconds=0)
+
+    def _pod_runs(self) -> bool:
+        pod = self.world.get("pod", "late")
+        ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+        return bool(pod.get("spec", {}).get("nodeName")) and not ended
 
 
 class LostBefore(Strike):
