@@ -72,20 +72,57 @@ def control_plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
 @pytest.fixture(scope="session")
 def with_crd(control_plane: ControlPlane) -> ControlPlane:
     """The control plane with our API, which the garbage collector knows, too."""
-    control_plane.kubectl("apply", "-f", "-", input=evc_cli("crd").stdout)
-    eventually(
-        lambda: "evc" in control_plane.kubectl("api-resources", "--api-group=evc.dev"),
-        "the API is served",
-    )
+    install_kinds(control_plane, evc_cli("crd").stdout)
     control_plane.restart("kube-controller-manager")
     return control_plane
+
+
+def install_kinds(plane: ControlPlane, definitions: str) -> None:
+    """Apply CustomResourceDefinitions and return when all of them are served."""
+    applied = plane.kubectl("apply", "-f", "-", "-o=name", input=definitions)
+    until_served(plane, *(line.rpartition("/")[2] for line in applied.split()))
+
+
+def until_served(plane: ControlPlane, *kinds: str) -> None:
+    """Wait for kinds (PLURAL.GROUP); one is Established before discovery tells of it."""
+    eventually(
+        lambda: {*kinds} <= {*plane.kubectl("api-resources", "-o=name", check=False).split()},
+        f"these kinds are served: {kinds}",
+    )
 
 
 @pytest.fixture(scope="session")
 def deployed(with_crd: ControlPlane) -> ControlPlane:
     """The control plane with all of `make deploy`, the guard included, but for the pods."""
     with_crd.kubectl("apply", "-k", str(DEPLOYED))
+    until_policies_are_in_force(with_crd)
     return with_crd
+
+
+def until_policies_are_in_force(plane: ControlPlane) -> None:
+    """Wait until the API server follows all policies there are.
+
+    It hears of them in the order they were made, and so follows one that is made now last.
+    """
+    version = "admissionregistration.k8s.io/v1"
+    maps = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}
+    rule = maps | {"operations": ["CREATE"], "resourceNames": ["last"]}
+    specs = {
+        "ValidatingAdmissionPolicy": {
+            "matchConstraints": {"resourceRules": [rule]},
+            "validations": [{"expression": "false", "message": "the last one"}],
+        },
+        "ValidatingAdmissionPolicyBinding": {"policyName": "last", "validationActions": ["Deny"]},
+    }
+    for kind, spec in specs.items():
+        item = {"apiVersion": version, "kind": kind, "metadata": {"name": "last"}, "spec": spec}
+        plane.kubectl("create", "-f", "-", input=json.dumps(item))
+    probe = ("create", "configmap", "last", "--dry-run=server")
+    eventually(
+        lambda: "the last one" in plane.kubectl(*probe, check=False), "all policies are in force"
+    )
+    for kind in specs:
+        plane.kubectl("delete", kind, "last")
 
 
 @pytest.fixture(scope="session")

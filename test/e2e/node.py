@@ -20,7 +20,7 @@ class Node:
         self._kubectl = ["kubectl", f"--kubeconfig={kubeconfig}", "--namespace=default"]
         self._witness = f"witness-{uuid.uuid4().hex[:8]}"
         self._run("create", "-f", "-", input=json.dumps(_witness(self._witness)))
-        self._run("wait", f"pod/{self._witness}", "--for=condition=Ready", "--timeout=60s")
+        self._run("wait", f"pod/{self._witness}", "--for=condition=Ready", "--timeout=90s")
 
     def close(self) -> None:
         """Take the witness away."""
@@ -62,7 +62,7 @@ class Node:
             input=input,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=100,
             check=False,
         )
         assert result.returncode == 0, f"kubectl {' '.join(args)}: {result.stderr}"

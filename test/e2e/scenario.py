@@ -139,12 +139,43 @@ class Scenario:
 
     def reason(self, name: str) -> str:
         """The STATUS column of a claim, "" before the first status."""
-        return str(condition(self.get("evc", name), "Ready").get("reason", ""))
+        return stage(self.get("evc", name))
 
     def until_reason(self, name: str, *reasons: str, seconds: float = PATIENCE) -> Json:
-        """Wait until the claim is in one of these stages; return it."""
-        eventually(lambda: self.reason(name) in reasons, f"{name} becomes {reasons}", seconds)
-        return self.get("evc", name)
+        """Wait until the claim is in one of these stages; return it as it was then."""
+        return eventually(
+            lambda: found if stage(found := self.get("evc", name)) in reasons else None,
+            f"{name} becomes {reasons} ({self.namespace})",
+            seconds,
+        )
+
+    def until_seen(self, changed: Json) -> Json:
+        """Wait until status tells of this version of the claim's spec; return the claim."""
+        name, generation = changed["metadata"]["name"], changed["metadata"]["generation"]
+        return self.eventually(
+            lambda: (
+                found
+                if (found := self.get("evc", name))["status"]["observedGeneration"] == generation
+                else None
+            ),
+            f"the change of {name} was seen",
+        )
+
+    def until_note(self, name: str, reason: str) -> str:
+        """Wait for an event about a claim; it is written after the status. Return its text."""
+        return self.eventually(lambda: self.notes(name).get(reason), f"{name} has event {reason}")
+
+    def until_may(
+        self, verb: str, resource: str, group: str = "", *, may: bool = True, sub: str = ""
+    ) -> None:
+        """Wait until whoever this is may do that here: RBAC reaches the authorizer later."""
+        asked = {"verb": verb, "resource": resource, "group": group, "subresource": sub}
+        spec = {"resourceAttributes": asked | {"namespace": self.namespace}}
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        self.eventually(
+            lambda: self.call("POST", path, {"spec": spec})["status"]["allowed"] is may,
+            f"{verb} {resource} is allowed: {may}",
+        )
 
     def until_gone(self, kind: str, name: str, seconds: float = PATIENCE) -> None:
         """Wait until the object is no longer there."""
@@ -188,6 +219,11 @@ class Refused(AssertionError):
     """The API server refused; the message is its own."""
 
 
+def stage(claim: Json) -> str:
+    """The STATUS column of a claim, "" before the first status."""
+    return str(condition(claim, "Ready").get("reason", ""))
+
+
 def phase(item: Json) -> str:
     """The phase of a pod or a claim."""
     return str(item.get("status", {}).get("phase", ""))
@@ -217,6 +253,15 @@ class Audit:
             and event["objectRef"].get("namespace") == namespace
             and event["responseStatus"]["code"] < 300
         ]
+
+    def until_writes(self, namespace: str, resource: str, verb: str, count: int = 1) -> list[Json]:
+        """The same, once there are so many: a write is logged after others can see its effect."""
+        return eventually(
+            lambda: (
+                found if len(found := self.writes(namespace, resource, verb)) >= count else None
+            ),
+            f"{count} times {verb} {resource} in the audit log ({namespace})",
+        )
 
     def all_writes(self, namespace: str) -> list[Json]:
         """All the operator's accepted writes in a namespace, in order."""
@@ -270,7 +315,7 @@ class Operator:
         assert self._process is not None
         began = time.monotonic()
         self._process.send_signal(signal.SIGTERM)
-        assert self._process.wait(timeout=15) == 0, self.log.read_text()
+        assert self._process.wait(timeout=PATIENCE) == 0, self.log.read_text()
         self._process = None
         return time.monotonic() - began
 
@@ -290,7 +335,7 @@ class Operator:
     def fetch(self, port: int, path: str) -> tuple[int, str]:
         """GET a page of its own."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -304,12 +349,21 @@ class Operator:
             return False
 
 
+RESERVED: list[socket.socket] = []
+"""They stay bound, or another process could be given a port before it is listened on."""
+
+
 def free_port() -> int:
-    """A loopback port nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback port nobody listens on, and that no other process is given by the kernel.
+
+    Beside a socket that is bound and does not listen, another with SO_REUSEADDR may do both.
+    """
+    probe = socket.socket()
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe.bind(("127.0.0.1", 0))
+    RESERVED.append(probe)
+    port: int = probe.getsockname()[1]
+    return port
 
 
 def evc_cli(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -32,7 +32,12 @@ class Stage:
         self.plane = plane
         plane.kubectl("apply", "-f", "-", input=evc_cli("crd").stdout)
         eventually(
-            lambda: "evc" in plane.kubectl("api-resources", "--api-group=evc.dev"), "our API"
+            # An error names the group, too.
+            lambda: (
+                "ephemeralvolumeclaims.evc.dev"
+                in plane.kubectl("api-resources", "--api-group=evc.dev", "-o=name", check=False)
+            ),
+            "our API",
         )
         plane.restart("kube-controller-manager")  # its garbage collector learns of our API
         plane.kubectl("create", "namespace", SYSTEM)
