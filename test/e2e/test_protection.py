@@ -111,9 +111,10 @@ def until_terminating(scenario: Scenario) -> None:
 
 def test_a_volume_nobody_uses_goes_at_once(scenario: Scenario, audit: Audit) -> None:
     """ "Verify 'immediate' deletion of a PVC that is not in active use by a pod"."""
-    pvc = ready_claim(scenario, expirySeconds=6)
+    pvc = ready_claim(scenario)
     assert pvc["metadata"]["finalizers"] == ["kubernetes.io/pvc-protection"]
-    scenario.until_gone("pvc", "scratch", seconds=15)
+    scenario.patch("evc", "scratch", {"spec": {"expirySeconds": 1}})
+    scenario.until_gone("pvc", "scratch")
     scenario.until_gone("pv", pvc["spec"]["volumeName"])
     scenario.until_gone("evc", "scratch")
     assert len(audit.writes(scenario.namespace, "persistentvolumeclaims", "delete")) == 1

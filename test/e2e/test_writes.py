@@ -32,6 +32,12 @@ def named(event: Json) -> str:
     return f"{event['verb']} {resource}" + (f": {stage}" if stage else "")
 
 
+def all_writes(scenario: Scenario, audit: Audit) -> list[str]:
+    """Every write of a life that ended with the object's deletion, in words."""
+    audit.until_writes(scenario.namespace, "ephemeralvolumeclaims", "delete")
+    return [named(event) for event in audit.all_writes(scenario.namespace)]
+
+
 def ordinary(name: str) -> Json:
     """An object that leaves every setting at its default."""
     manifest = manifests.claim(name)
@@ -47,7 +53,7 @@ def test_an_ordinary_life_makes_the_writes_of_the_table(
     scenario.create("evc", ordinary("scratch"))
     scenario.create("job", manifests.job("crunch", "scratch", complete_after="3s"))
     scenario.until_gone("evc", "scratch", seconds=100)
-    writes = [named(event) for event in audit.all_writes(scenario.namespace)]
+    writes = all_writes(scenario, audit)
     assert writes == table()
     assert len(writes) == 9
     assert [*scenario.notes("scratch")] == ["Deleting"]
@@ -56,15 +62,15 @@ def test_an_ordinary_life_makes_the_writes_of_the_table(
 def test_whoever_waits_for_ready_before_he_starts_his_job_costs_one_write_more(
     scenario: Scenario, operator: Operator, audit: Audit
 ) -> None:
-    scenario.create("evc", manifests.claim("scratch", gracePeriodSeconds=2))
+    scenario.create("evc", manifests.claim("scratch", gracePeriodSeconds=6))
     eventually(
         lambda: condition(scenario.get("evc", "scratch"), "Ready").get("status") == "True",
         "kubectl wait --for=condition=Ready returns",
-        seconds=5,
+        seconds=9,  # what is kept back is told after ten
     )
-    scenario.create("job", manifests.job("crunch", "scratch", complete_after="1s"))
+    scenario.create("job", manifests.job("crunch", "scratch", complete_after="6s"))
     scenario.until_gone("evc", "scratch")
-    writes = [named(event) for event in audit.all_writes(scenario.namespace)]
+    writes = all_writes(scenario, audit)
     assert writes == [*table()[:2], READY, *table()[2:]]
 
 
@@ -73,9 +79,11 @@ def test_a_life_nobody_uses_costs_seven_writes(
     scenario: Scenario, operator: Operator, audit: Audit, retain: bool
 ) -> None:
     more = {"onExpiry": {"action": "Retain"}} if retain else {}
-    scenario.create("evc", manifests.claim("scratch", expirySeconds=2, **more))
+    scenario.create("evc", manifests.claim("scratch", **more))
+    scenario.until_reason("scratch", "Waiting")
+    scenario.patch("evc", "scratch", {"spec": {"expirySeconds": 1}})
     scenario.until_gone("evc", "scratch")
-    assert [named(event) for event in audit.all_writes(scenario.namespace)] == [
+    assert all_writes(scenario, audit) == [
         *table()[:2],
         READY,
         "update ephemeralvolumeclaims/status: " + ("Retaining" if retain else "Releasing"),
