@@ -11,7 +11,7 @@ import yaml
 
 from cluster import ControlPlane
 from e2e import manifests
-from e2e.conftest import ACCOUNT
+from e2e.conftest import ACCOUNT, install_kinds
 from e2e.kustomize import CONFIG, rendered
 from e2e.rights import Call, Grant, differences, granted, used
 from e2e.scenario import Audit, Json, Operator, Scenario, condition
@@ -128,8 +128,7 @@ def test_the_kinds_of_owners_are_those_of_the_manifest() -> None:
 def owner_kinds(with_crd: ControlPlane) -> Iterator[None]:
     """Every kind of owner the manifests name, for the time of a test."""
     crds = json.dumps({"apiVersion": "v1", "kind": "List", "items": [*map(definition, OWNERS)]})
-    with_crd.kubectl("apply", "-f", "-", input=crds)
-    with_crd.kubectl("wait", "--for=condition=Established", "-f", "-", input=crds)
+    install_kinds(with_crd, crds)
     yield
     with_crd.kubectl("delete", "-f", "-", input=crds)
 
@@ -143,7 +142,7 @@ def test_every_kind_of_owner_that_may_be_read_is_asked(
         group, version, plural = where.split("/")
         path = f"/apis/{group}/{version}/namespaces/{scenario.namespace}/{plural}"
         body = {"apiVersion": f"{group}/{version}", "kind": kind, "metadata": {"name": "big"}}
-        made = scenario.eventually(lambda p=path, b=body: scenario.call("POST", p, b), "served")
+        made = scenario.call("POST", path, body)
         pod = manifests.pod(kind.lower(), "scratch", complete_after="100ms")
         reference = body | {"name": "big", "uid": made["metadata"]["uid"], "controller": True}
         del reference["metadata"]
@@ -151,7 +150,12 @@ def test_every_kind_of_owner_that_may_be_read_is_asked(
         scenario.create("pod", pod)
     asked = {Call("get", *where.split("/")[::2]) for where in OWNERS.values()}
     scenario.eventually(lambda: asked <= used(audit._log, audit._user), "all are asked")
-    assert scenario.get("evc", "scratch")["status"]["heldBy"]["count"] == len(OWNERS)
+    scenario.eventually(
+        lambda: (
+            scenario.get("evc", "scratch")["status"].get("heldBy", {}).get("count") == len(OWNERS)
+        ),
+        "all of them hold",
+    )
     scenario.stays("pvc", "scratch", seconds=0.5)
 
 
