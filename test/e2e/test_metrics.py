@@ -54,28 +54,34 @@ def scraped(operator: Operator) -> Page:
 
 def test_after_a_life_the_metrics_have_counted_it(operator: Operator, scenario: Scenario) -> None:
     scenario.create("evc", manifests.claim("scratch", gracePeriodSeconds=2))
-    scenario.create("pod", manifests.pod("worker", "scratch", complete_after="3s"))
-    scenario.until_reason("scratch", "InUse")
-    during = scraped(operator)
-    assert during("evc_claims", reason="InUse") == 1
+    scenario.create("pod", manifests.pod("worker", "scratch"))
+    # The operator counts what its own watch brings back, a moment after others read it.
+    during = eventually(
+        lambda: page if (page := scraped(operator))("evc_claims", reason="InUse") == 1 else None,
+        "the claim is counted as in use",
+    )
     assert during("evc_blocked_claims", by="pods") == 1
     assert during("evc_held_bytes") == GI
     assert during("evc_deletions_total", outcome="Succeeded") == 0
+    scenario.patch(
+        "pod", "worker", {"metadata": {"annotations": {manifests.COMPLETE_AFTER: "100ms"}}}
+    )
     scenario.until_gone("evc", "scratch")
+    seconds = "evc_deletion_duration_seconds_count"  # the last of them
     after = eventually(
-        lambda: page if (page := scraped(operator))("evc_held_bytes") == 0 else None,
+        lambda: page if (page := scraped(operator))(seconds) == 1 else None,
         "the volume is no longer counted",
     )
+    assert after("evc_held_bytes") == 0
     assert after("evc_claims", reason="InUse") == 0
     assert after("evc_blocked_claims", by="pods") == 0
     assert after("evc_deletions_total", outcome="Succeeded") == 1
     assert after("evc_deletions_total", outcome="Expired") == 0
     assert after("evc_reclaimed_bytes_total") == GI
     assert after("evc_deletion_delay_seconds_count") == 1
-    assert 0 <= after("evc_deletion_delay_seconds_sum") < 5
-    assert after("evc_deletion_duration_seconds_count") == 1
+    assert 0 <= after("evc_deletion_delay_seconds_sum") < 20
     # The completed pod pins it for ten seconds, until it is let go of.
-    assert 0 < after("evc_deletion_duration_seconds_sum") < 30
+    assert 0 < after("evc_deletion_duration_seconds_sum") < 60
     assert after("evc_deletions_put_off_total", limit="rate") == 0
     assert after("evc_deletion_breaker_open") == 0
     assert 0 <= after("evc_informer_stale_seconds", resource="pods") < 90
@@ -87,14 +93,20 @@ def test_reconciles_and_requests_are_counted_as_controller_runtime_does(
     scenario.create("evc", manifests.claim("scratch"))
     scenario.until_bound("scratch")
     scenario.until_reason("scratch", "Waiting")
-    page = scraped(operator)
     name = {"name": "ephemeralvolumeclaim", "controller": "ephemeralvolumeclaim"}
     me = {"controller": "ephemeralvolumeclaim"}
+    page = eventually(
+        lambda: (
+            page
+            if (page := scraped(operator))("workqueue_depth", **name, priority="0") == 0
+            else None
+        ),
+        "the queue is empty",
+    )
     assert page("controller_runtime_reconcile_total", **me, result="requeue_after") >= 1
     assert page("controller_runtime_reconcile_panics_total", **me) == 0
     assert page("controller_runtime_max_concurrent_reconciles", **me) == 10
     assert page("workqueue_adds_total", **name) >= 1
-    assert page("workqueue_depth", **name, priority="0") == 0
     host = urlsplit(control_plane.url).netloc
     assert page("rest_client_requests_total", code="201", method="POST", host=host) >= 1
 
@@ -206,7 +218,6 @@ def test_only_who_may_get_metrics_reads_them(
     found = eventually(
         lambda: answer if (answer := scrape(secure.metrics, reader)).code == 200 else None,
         "the reader may read",
-        seconds=45,
     )
     assert Page(found.body)("evc_held_bytes") == 0
     assert Page(found.body)("certwatcher_read_certificate_total") == 0
@@ -235,6 +246,9 @@ def test_without_the_right_to_ask_nobody_reads(
         "create", "clusterrolebinding", f"{user}-evc", f"--clusterrole={user}", f"--user={user}"
     )
     kubeconfig = control_plane.kubeconfig_for(user)
+    somebody = scenario.seen_by(kubeconfig)
+    somebody.until_may("list", "ephemeralvolumeclaims", "evc.dev")
+    somebody.until_may("list", "pods")
     process = Operator(kubeconfig, tmp_path / "log", "-n", namespace, "--metrics-secure")
     process.start()
     assert scrape(process.metrics, token_of(control_plane, namespace, "reader")).code == 500
@@ -259,9 +273,7 @@ def test_a_rotated_certificate_is_served_without_a_restart(
     process.start()
     reader = token_of(control_plane, scenario.namespace, "reader")
     allow(control_plane, scenario.namespace, "reader")
-    eventually(
-        lambda: scrape(process.metrics, reader, authority=ca).code == 200, "it reads", seconds=45
-    )
+    eventually(lambda: scrape(process.metrics, reader, authority=ca).code == 200, "it reads")
     before = scrape(process.metrics, reader, authority=ca)
     authority.server(["metrics"], ["127.0.0.1"]).write(folder, "tls")
     after = scrape(process.metrics, reader, authority=ca)

@@ -103,12 +103,20 @@ def test_probes_and_metrics_answer(operator: Operator, scenario: Scenario) -> No
     assert operator.fetch(operator.probes, "/healthz") == (200, "ok\n")
     assert operator.fetch(operator.probes, "/readyz") == (200, "ok\n")
     assert operator.fetch(operator.probes, "/nothing")[0] == 404
-    code, text = operator.fetch(operator.metrics, "/metrics")
-    assert code == 200
     label = 'controller="ephemeralvolumeclaim"'
+    # A news of the volume may just be on the queue, and an answer not be counted yet.
+    settled = (
+        f'workqueue_depth{{{label},name="ephemeralvolumeclaim",priority="0"}} 0.0',
+        'rest_client_requests_total{code="201",',
+    )
+
+    def page() -> str | None:
+        code, text = operator.fetch(operator.metrics, "/metrics")
+        assert code == 200
+        return text if all(line in text for line in settled) else None
+
+    text = scenario.eventually(page, "the metrics tell of what was done")
     assert f'controller_runtime_reconcile_total{{{label},result="requeue"}} 0.0' in text
-    assert f'workqueue_depth{{{label},name="ephemeralvolumeclaim",priority="0"}} 0.0' in text
-    assert 'rest_client_requests_total{code="201",' in text
 
 
 def test_logs_can_be_json(scenario: Scenario, operator_kubeconfig: Path, tmp_path: Path) -> None:
@@ -142,9 +150,10 @@ def test_leader_election_lets_one_act_and_hands_over_at_once(
     first.stop()
     scenario.create("evc", manifests.claim("two"))
     scenario.until_bound("two")
-    # Virtual time proves 2.4 s and the requests; a busy machine may take a second more.
-    assert told_at(second, "Became leader") - told_at(first, "Stopped leading") < 4.0
     second.close()
+    # Virtual time proves 2.4 s and the requests. A busy machine may take seconds more, and
+    # one that was not released would be respected for twelve at least.
+    assert told_at(second, "Became leader") - told_at(first, "Stopped leading") < 10.0
 
 
 def told_at(process: Operator, event: str) -> float:

@@ -194,8 +194,13 @@ def test_the_breaker_is_told_at_once(
     share = ("-n", scenario.namespace, "--max-deletions-percent=50")
     operator = secured(operator_kubeconfig, tmp_path, certificate, *share)
     prometheus = watch(operator, rules())
-    for number in range(24):
-        scenario.create("evc", manifests.claim(f"scratch-{number}", expirySeconds=3))
+    names = [f"scratch-{number}" for number in range(24)]
+    for name in names:
+        scenario.create("evc", manifests.claim(name))
+    for name in names:
+        scenario.until_reason(name, "Waiting")
+    for name in names:
+        scenario.patch("evc", name, {"spec": {"expirySeconds": 1}})
     (alert,) = eventually(prometheus.firing, "an alert fires")
     assert alert == {
         "alertname": "EVCDeletionBreakerOpen",
@@ -221,12 +226,15 @@ def test_rights_that_are_taken_away_are_told(
             *(f"--clusterrole=evc-{role}", f"--user={user}"),
         )
     kubeconfig = deployed.kubeconfig_for(user)
+    somebody = scenario.seen_by(kubeconfig)
+    somebody.until_may("create", "persistentvolumeclaims")
     operator = Operator(
         *(kubeconfig, tmp_path / "operator.log", "-n", scenario.namespace),
         *("--metrics-secure", f"--metrics-cert-path={certificate}"),
     )
     prometheus = watch(operator, at_once("EVCReconcileErrors"))
     deployed.kubectl("delete", "clusterrolebinding", f"{user}-manager-role")
+    somebody.until_may("create", "persistentvolumeclaims", may=False)
     scenario.create("evc", manifests.claim("scratch"))
     names = eventually(
         lambda: {alert["alertname"] for alert in prometheus.firing()}, "an alert fires"
