@@ -13,6 +13,7 @@ import pytest
 
 from cluster import ControlPlane
 from cluster.build import ensure_binaries
+from e2e.conftest import install_kinds
 from e2e.pages import NOT_RUN, ROOT, Block, PageError, Reader, Section, matches, sections
 from e2e.scenario import Operator, Scenario
 
@@ -54,8 +55,7 @@ def tools(tmp_path: Path) -> Path:
 @pytest.fixture
 def stand_ins(with_crd: ControlPlane) -> Iterator[None]:
     """The foreign kinds, for the time of a test."""
-    with_crd.kubectl("apply", "-f", "-", input=STAND_INS)
-    with_crd.kubectl("wait", "--for=condition=Established", "-f", "-", input=STAND_INS)
+    install_kinds(with_crd, STAND_INS)
     yield
     with_crd.kubectl("delete", "-f", "-", input=STAND_INS)
 

@@ -14,6 +14,7 @@ import pytest
 
 from cluster import ControlPlane
 from e2e import manifests
+from e2e.conftest import until_served
 from e2e.guard import (
     ADOPT_BY,
     FOREIGN,
@@ -184,10 +185,16 @@ def test_the_operator_gives_no_class_to_a_volume_without_one(
     standard = "/apis/storage.k8s.io/v1/storageclasses/standard"
     default = "storageclass.kubernetes.io/is-default-class"
     merge = "application/merge-patch+json"
+    manifest = manifests.pvc("scratch")
+    manifest["metadata"]["annotations"] = MARK
+
+    def given() -> str:
+        probe = scenario.call("POST", scenario.path("pvc") + "?dryRun=All", manifests.pvc("probe"))
+        return str(probe["spec"].get("storageClassName", ""))
+
     scenario.call("PATCH", standard, annotated({default: "false"}), merge)
     try:
-        manifest = manifests.pvc("scratch")
-        manifest["metadata"]["annotations"] = MARK
+        eventually(lambda: not given(), "no class is the default")
         assert "storageClassName" not in scenario.create("pvc", manifest)["spec"]
         change = {"spec": {"storageClassName": "standard"}}
         assert "of the spec the operator may change" in refusal(
@@ -195,6 +202,7 @@ def test_the_operator_gives_no_class_to_a_volume_without_one(
         )
     finally:
         scenario.call("PATCH", standard, annotated({default: "true"}), merge)
+    eventually(lambda: given() == "standard", "the default is back")
 
 
 def test_the_operator_lets_a_volume_grow_and_never_shrink(
@@ -300,6 +308,7 @@ def copies(deployed: ControlPlane, scenario: Scenario) -> Iterator[None]:
     ]
     text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
     deployed.kubectl("apply", "-f", "-", input=text)
+    until_served(deployed, "copies.guard.example.com")
     yield
     deployed.kubectl("delete", "-f", "-", input=text)
 
@@ -318,8 +327,6 @@ def test_the_operator_copies_nothing_from_other_namespaces(
     scenario: Scenario, copies: None
 ) -> None:
     def told() -> bool:
-        if not scenario.call("POST", scenario.path("copy") + "?dryRun=All", copying("first")):
-            return False
         try:
             scenario.call("POST", scenario.path("copy") + "?dryRun=All", far)
         except AssertionError as error:

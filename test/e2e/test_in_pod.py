@@ -25,7 +25,8 @@ def account(with_crd: ControlPlane, operator_kubeconfig: Path, tmp_path: Path) -
     (tmp_path / "token").write_text(token(with_crd))
     published = ("get", "configmap", "kube-root-ca.crt", "-n", NAMESPACE, "-o", "yaml")
     found = eventually(
-        lambda: yaml.safe_load(with_crd.kubectl(*published)), "the cluster's CA is published"
+        lambda: yaml.safe_load(with_crd.kubectl(*published, "--ignore-not-found")),
+        "the cluster's CA is published",
     )
     (tmp_path / "ca.crt").write_text(found["data"]["ca.crt"])
     return tmp_path

@@ -19,7 +19,15 @@ import yaml
 from cluster import ControlPlane
 from cluster.build import ensure_binaries
 from e2e import manifests
-from e2e.conftest import ACCOUNT, DEPLOYED, NAMESPACE, OPERATOR, token_kubeconfig
+from e2e.conftest import (
+    ACCOUNT,
+    DEPLOYED,
+    NAMESPACE,
+    OPERATOR,
+    install_kinds,
+    token_kubeconfig,
+    until_served,
+)
 from e2e.kustomize import CONFIG, rendered
 from e2e.rights import Grant, granted
 from e2e.scenario import Json, Operator, Scenario, condition, eventually
@@ -55,7 +63,7 @@ def test_default_runs_two_restricted_pods(deployed: ControlPlane) -> None:
         deployed.kubectl("apply", "-k", str(CONFIG / "default"))
         deployed.kubectl(
             *("rollout", "status", "deployment/evc-controller-manager"),
-            *(f"-n={NAMESPACE}", "--timeout=60s"),
+            *(f"-n={NAMESPACE}", "--timeout=90s"),
         )
         kinds = [item["kind"] for item in exist(deployed, items)]
         pods = json.loads(deployed.kubectl("get", "pods", f"-n={NAMESPACE}", "-o=json"))["items"]
@@ -140,8 +148,7 @@ def stand_in(kind: str) -> Json:
 def monitors(deployed: ControlPlane) -> Iterator[None]:
     """Stand-ins for the kinds of the Prometheus Operator."""
     text = yaml.safe_dump_all([stand_in("ServiceMonitor"), stand_in("PrometheusRule")])
-    deployed.kubectl("apply", "-f", "-", input=text)
-    deployed.kubectl("wait", "--for=condition=Established", "-f", "-", input=text)
+    install_kinds(deployed, text)
     yield
     deployed.kubectl("delete", "-f", "-", input=text)
 
@@ -295,12 +302,14 @@ def test_the_namespaced_operator_has_the_same_rights_in_one_namespace_only() -> 
 def own_namespace(fresh: ControlPlane) -> tuple[Scenario, Path]:
     """A namespace, and the kubeconfig of somebody who may do everything in it and no more."""
     make(fresh, "install")
+    until_served(fresh, "ephemeralvolumeclaims.evc.dev")
     scenario = Scenario(fresh.kubeconfig)
     boss = fresh.kubeconfig_for("boss")
     fresh.kubectl(
         *("create", "rolebinding", "boss", f"-n={scenario.namespace}"),
         *("--clusterrole=cluster-admin", "--user=boss"),
     )
+    scenario.seen_by(boss).until_may("create", "roles", "rbac.authorization.k8s.io")
     return scenario, boss
 
 
@@ -312,6 +321,7 @@ def test_without_rights_on_the_cluster_completed_pods_keep_the_volume(
     assert "role.rbac.authorization.k8s.io/evc-manager-role created" in said
     assert not said.startswith("make failed")
     kubeconfig = token_kubeconfig(fresh, scenario.namespace, ACCOUNT)
+    scenario.seen_by(kubeconfig).until_may("list", "ephemeralvolumeclaims", "evc.dev")
     election = ("--leader-elect", f"--leader-election-namespace={scenario.namespace}")
     log = tmp_path / "operator.log"
     operator = Operator(kubeconfig, log, f"--namespace={scenario.namespace}", *election)
