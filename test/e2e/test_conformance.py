@@ -19,7 +19,7 @@ from kubernetes.config import load_kube_config
 
 from cluster import ControlPlane
 from e2e import manifests
-from e2e.scenario import Scenario, eventually
+from e2e.scenario import Scenario, condition, eventually, phase
 from evc.kube.client import _migration, _Ownership
 from evc.model.evc import FIELD_MANAGER
 from sim import fields
@@ -132,12 +132,25 @@ class Real:
         seen: list[str] = []
 
         def quiet() -> bool:
-            meta = self.call("get", PVCS, name).body.get("metadata", {})
-            seen.append(meta.get("resourceVersion", ""))
-            freed = "deletionTimestamp" not in meta or PROTECTION not in meta["finalizers"]
-            return freed and seen[-4:] == [seen[-1]] * 4
+            claim = self.call("get", PVCS, name).body
+            seen.append(claim.get("metadata", {}).get("resourceVersion", ""))
+            return content_with(claim) and seen[-4:] == [seen[-1]] * 4
 
         eventually(quiet, f"nothing changes {name} any more")
+
+
+def content_with(claim: Json) -> bool:
+    """Whether Kubernetes' pvc-protection controller has nothing to write to it (any more).
+
+    It puts the protection on and takes it off, and says of a bound one who uses it (KEP-5541).
+    """
+    if not claim:
+        return True
+    protected = PROTECTION in claim["metadata"].get("finalizers", ())
+    if "deletionTimestamp" in claim["metadata"]:
+        return not protected
+    judged = phase(claim) != "Bound" or bool(condition(claim, "Unused"))
+    return protected and judged
 
 
 def manifest(plural: str, name: str) -> Json:
