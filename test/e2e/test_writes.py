@@ -81,7 +81,7 @@ def test_a_life_nobody_uses_costs_seven_writes(
     more = {"onExpiry": {"action": "Retain"}} if retain else {}
     scenario.create("evc", manifests.claim("scratch", **more))
     scenario.until_reason("scratch", "Waiting")
-    scenario.patch("evc", "scratch", {"spec": {"expirySeconds": 1}})
+    scenario.patch("evc", "scratch", {"spec": {"expirySeconds": 0}})
     scenario.until_gone("evc", "scratch")
     assert all_writes(scenario, audit) == [
         *table()[:2],
