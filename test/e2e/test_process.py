@@ -79,7 +79,7 @@ def test_a_missing_crd_is_one_clear_line(bare: ControlPlane) -> None:
 
 
 def test_sigterm_stops_it_cleanly_within_seconds(operator: Operator) -> None:
-    assert operator.stop() < 5
+    assert operator.stop() < 10  # then a kubelet would kill it (config/manager)
     assert "Stopped operator" in operator.log.read_text()
 
 

@@ -46,6 +46,7 @@ def ordinary(name: str) -> Json:
     return manifest
 
 
+@pytest.mark.timeout(240)  # of which the claim's own settings take 75
 def test_an_ordinary_life_makes_the_writes_of_the_table(
     scenario: Scenario, operator: Operator, audit: Audit
 ) -> None:
