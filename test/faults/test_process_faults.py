@@ -59,7 +59,7 @@ def test_the_late_delete_of_a_frozen_leader_spares_the_namesake(life: Life) -> N
     life.world.create("evc", claim("scratch", **spec))
     until_ready(life.world, "scratch")
     life.world.create("pod", manifests.pod("old", "scratch", complete_after="100ms"))
-    assert faults.waiting.wait(30)
+    assert faults.waiting.wait(60)
     leader.signal(signal.SIGSTOP)
     eventually(lambda: not life.world.get("evc", "scratch"), "the successor sees it out", TAKEOVER)
     life.world.create("evc", claim("scratch"))
@@ -95,7 +95,7 @@ def test_a_lease_that_somebody_changes_costs_no_volume(life: Life, how: str) -> 
         life.world.call("PATCH", lease, seized, "application/merge-patch+json")
         process = first.process
         assert process is not None
-        eventually(lambda: process.poll() is not None, "the leader steps down", 20)
+        eventually(lambda: process.poll() is not None, "the leader steps down", 60)
     life.world.patch("pod", "user", COMPLETE_SOON)
     gone(life)
     assert life.judge().deletes == {"scratch": 1}
@@ -156,6 +156,9 @@ def test_a_rolling_update_during_churn_does_everything_once(life: Life) -> None:
         gone(life, name)
     once = dict.fromkeys(names, 1)
     assert (life.judge().creates, life.judge().deletes) == (once, once)
+    process = old.process
+    assert process is not None
+    eventually(lambda: process.poll() is not None, "the old leader ends")
     assert "Stopped operator" in old.log.read_text()
 
 
