@@ -41,7 +41,7 @@ def asked_since(operator: Operator, began: float) -> list[float]:
 
 def test_an_outage_makes_no_storm_and_nothing_is_forgotten(life: Life) -> None:
     operator = life.start(Faults())
-    in_use(life)
+    in_use(life, gracePeriodSeconds=5)  # until then the completed pod is there to be looked at
     before, began = resident(operator), time.monotonic()
     life.world.patch("pod", "user", COMPLETE_SOON)
     life.world.until_phase("user", "Succeeded")
