@@ -154,6 +154,8 @@ class RightsCheck:
             self._why_not = f"{len(missing)} files of the suite were not run"
         elif any("::" in argument for argument in session.config.args):
             self._why_not = "single tests were named"
+        elif session.config.option.collectonly:
+            self._why_not = "tests were only collected"
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
