@@ -139,27 +139,28 @@ class Judge:
         if uid(claim) not in self._made or evc is None:
             self._violated("S2", f"{entry.name} ({uid(claim)}) deleted, and nobody asked for it")
             return
-        self._read_before(entry)
+        self._read_before(entry, meta(evc)["name"])
         self._unused(entry, revision, evc)
         self._decided(entry, revision, claim, evc)
         self._not_held(entry, claim, evc)
         self._due(entry, revision, evc)
 
-    def _read_before(self, entry: Entry) -> None:
+    def _read_before(self, entry: Entry, evc: str) -> None:
+        named = {EVCS: evc, PVCS: entry.name}
         for resource, verb in READS:
-            read = self._last_read(entry, resource, verb)
+            read = self._last_read(entry, resource, verb, named.get(resource, ""))
             if read is None or entry.sent - read.received > FRESH:
                 self._violated("S4", f"{entry.name} deleted without a live read of {resource}")
             elif not read.granted:
                 self._violated("S4", f"{entry.name} deleted though a live read failed: {resource}")
 
-    def _last_read(self, entry: Entry, resource: str, verb: str) -> Entry | None:
-        """The process's last live read of a resource before this request."""
+    def _last_read(self, entry: Entry, resource: str, verb: str, name: str = "") -> Entry | None:
+        """The process's last live read of a resource (one object if named) before a request."""
         return next(
             (
                 read
                 for read in reversed(self.asked)
-                if (read.resource, read.verb) == (resource, verb)
+                if (read.resource, read.verb, read.name) == (resource, verb, name)
                 and read.process == entry.process
                 and read.query.get("limit") != "1"  # the look at the start
                 and read.received <= entry.sent

@@ -296,16 +296,33 @@ class _Handler(BaseHTTPRequestHandler):
         reply = faults.before(call)
         if reply is not None:
             return self._answer(call, reply)
-        response = self._ask(call)
+        with self._to_the_end(call):
+            response = self._ask(call)
+            body = b"" if call.watches else response.read()
         headers = tuple((k, v) for k, v in response.getheaders() if k.lower() not in HOP_BY_HOP)
         if call.watches and response.status == 200:
             return self._watch(call, faults, response, headers)
-        asked = Reply(response.status, response.read(), headers)
+        asked = Reply(response.status, body or response.read(), headers)
         return self._answer(call, faults.after(call, asked))
 
+    @contextlib.contextmanager
+    def _to_the_end(self, call: Call) -> Iterator[None]:
+        """Let a write that was sent be answered, whoever dies meanwhile.
+
+        Of one whose connection breaks the audit log says 504, and not whether it was stored
+        (44 of 148 were, when measured): the witness would be blind in that eye.
+        """
+        proxy = self.server.proxy
+        if self.upstream is None or self.upstream.sock is None:
+            self.upstream = proxy.connect()
+        connection = self.upstream.sock
+        if call.method != "GET":
+            proxy.closed(connection)
+        yield
+        proxy.opened(connection)
+
     def _ask(self, call: Call) -> HTTPResponse:
-        if self.upstream is None:
-            self.upstream = self.server.proxy.connect()
+        assert self.upstream is not None
         # The audit log shall know who asked, and when: not when a fault let it through.
         headers = call.headers | {"User-Agent": f"{call.process} {call.sent}"}
         self.upstream.request(call.method, call.target, call.body or None, headers)
