@@ -5,7 +5,9 @@
 ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim
 
 FROM ${PYTHON_IMAGE} AS builder
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+# Nothing but /opt/evc leaves this stage: on a base whose Python is Debian's, pip may install here.
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore \
+    PIP_BREAK_SYSTEM_PACKAGES=1
 WORKDIR /build
 COPY requirements/build.txt requirements/run.txt requirements/
 RUN python -m venv --without-pip /opt/evc \
@@ -16,16 +18,17 @@ COPY src src
 COPY image/slim.py image/slim.py
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && pip --python /opt/evc/bin/python install --no-compile --no-deps dist/*.whl \
- && python image/slim.py "$(/opt/evc/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
- && /opt/evc/bin/python -m evc run --help > /dev/null \
- && /opt/evc/bin/python -c 'import evc.app'
+ && python image/slim.py "$(/opt/evc/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="evc" \
       org.opencontainers.image.description="The EphemeralVolumeClaim operator" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=builder /opt/evc /opt/evc
-# The root file system is read-only and everything is compiled already.
+# It starts as it is shipped. This also leaves compiled what it imports of the standard library:
+# official images have none of it compiled, and on a read-only root every start would do that again.
+RUN /opt/evc/bin/python -m evc run --help > /dev/null \
+ && /opt/evc/bin/python -c 'import evc.app'
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 # By number, so that Kubernetes can see that it is not root.
 USER 65532:65532
