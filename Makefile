@@ -79,11 +79,12 @@ test-e2e-local: $(VENV)/.ready
 	@$(BIN)/python -m cluster build
 	$(BIN)/python -m pytest test/e2e -n $$((2 * $(CORES))) $(PYTEST_ARGS)
 
+# IMAGE_ARCHIVE=... runs an image as `docker save $(IMG)` wrote it; else one is made without Docker.
 .PHONY: test-e2e-node
 test-e2e-node: $(VENV)/.ready node-packages
 	@mkdir -p dist
-	@$(BIN)/python -m cluster image dist/operator.tar $(IMG)
-	@$(BIN)/python -m cluster node --image dist/operator.tar -- make --no-print-directory test-e2e-deployed TESTS="$(NODE_TESTS)"
+	@$(if $(IMAGE_ARCHIVE),,$(BIN)/python -m cluster image dist/operator.tar $(IMG))
+	@$(BIN)/python -m cluster node --image $(or $(IMAGE_ARCHIVE),dist/operator.tar) -- make --no-print-directory test-e2e-deployed TESTS="$(NODE_TESTS)"
 
 .PHONY: test-e2e-kind
 test-e2e-kind: $(VENV)/.ready docker-build setup-test-e2e
