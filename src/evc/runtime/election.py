@@ -200,7 +200,7 @@ class Elector:
         lets a successor begin at once.  The callbacks run in this thread and must
         return soon, or the lease is not renewed; the second one only after the first.
         """
-        self._observer.leading(self.name, False)
+        self._observer.candidate(self.name)
         if not self._acquire(stop):
             return
         self._observer.leading(self.name, True)

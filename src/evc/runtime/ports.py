@@ -151,6 +151,9 @@ class Observer(Protocol):
     def synced(self, resource: str, objects: int) -> None:
         """An informer's cache became complete, for the first time or again."""
 
+    def candidate(self, name: str) -> None:
+        """From now on leadership is tried for."""
+
     def leading(self, name: str, is_leader: bool) -> None:
         """Leadership was won or lost."""
 

@@ -87,6 +87,10 @@ class LogObserver(Observing):
         """How much is known."""
         log.info("Synced cache", resource=resource, objects=objects)
 
+    def candidate(self, name: str) -> None:
+        """Why nothing is done yet."""
+        log.info("Waiting to lead", lease=name)
+
     def leading(self, name: str, is_leader: bool) -> None:
         """Who acts."""
         log.info("Became leader" if is_leader else "Stopped leading", lease=name)

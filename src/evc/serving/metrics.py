@@ -139,10 +139,14 @@ class Metrics(Observing):
         """Measure the work."""
         self._worked.labels(queue, queue).observe(seconds)
 
+    def candidate(self, name: str) -> None:
+        """Be there, at zero."""
+        self.leading(name, False)
+        self._slowpath.labels(name)
+
     def leading(self, name: str, is_leader: bool) -> None:
         """Say who leads."""
         self._leader.labels(name).set(1 if is_leader else 0)
-        self._slowpath.labels(name)  # from here on it is there, at zero
 
     def election_slowpath(self, name: str) -> None:
         """Count a renewal that had to read first."""

@@ -51,6 +51,9 @@ class Observing:
     def synced(self, resource: str, objects: int) -> None:
         """Ignore."""
 
+    def candidate(self, name: str) -> None:
+        """Ignore."""
+
     def leading(self, name: str, is_leader: bool) -> None:
         """Ignore."""
 
@@ -97,6 +100,7 @@ class Broadcast:
     streaming_refused = _each("streaming_refused")
     handler_failed = _each("handler_failed")
     synced = _each("synced")
+    candidate = _each("candidate")
     leading = _each("leading")
     election_failed = _each("election_failed")
     election_slowpath = _each("election_slowpath")

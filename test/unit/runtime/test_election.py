@@ -118,7 +118,7 @@ def test_it_wins_a_free_lease_renews_it_and_releases_it_at_the_end() -> None:
     me.stop.end = me.clock.time + 21
     me.run()
     assert me.told == ["started", "stopped"]
-    assert me.observer.heard("leading") == [("evc", False), ("evc", True), ("evc", False)]
+    assert me.observer.heard("leading") == [("evc", True), ("evc", False)]
     assert lease.version == 1 + 10 + 1, "created, renewed every 2 s, released"
     assert lease.stored is not None
     record = lease.stored[0]

@@ -108,7 +108,7 @@ class TestNames:
     @pytest.mark.parametrize("name", PROMISED)
     def test_they_are_served_as_promised(self, name: str) -> None:
         metrics, told = built()
-        told.leading(app.LEASE, False)
+        told.candidate(app.LEASE)
         metrics.requested("https://10.0.0.1:6443")("GET", 200)
         kind, labels, buckets = PROMISED[name]
         family = families(metrics.registry)[name]
@@ -238,7 +238,9 @@ class TestValues:
 
     def test_leadership(self) -> None:
         metrics, told = built()
-        for leads in (False, True):
+        told.candidate("lease")
+        assert value(metrics, "leader_election_master_status", name="lease") == 0
+        for leads in (True, False):
             told.leading("lease", leads)
             assert value(metrics, "leader_election_master_status", name="lease") == leads
         assert value(metrics, "leader_election_slowpath_total", name="lease") == 0
