@@ -50,10 +50,13 @@ class Authority:
             encipher_only=False,
             decipher_only=False,
         )
+        # Python 3.13 verifies strictly and wants an authority to name its key, as kubeadm's does.
+        identifier = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
         certificate = (
             self._builder(self._name, self._key)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(usage, critical=True)
+            .add_extension(identifier, critical=False)
             .sign(self._key, hashes.SHA256())
         )
         self.certificate = certificate.public_bytes(serialization.Encoding.PEM)
@@ -96,7 +99,7 @@ class Authority:
         key: ec.EllipticCurvePrivateKey,
         usage: x509.ObjectIdentifier,
     ) -> Identity:
-        # Python 3.13 verifies strictly and wants the authority's key named in every leaf.
+        # Likewise: every leaf names the authority's key.
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         certificate = (
             builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
