@@ -10,6 +10,7 @@ Promises (each has a test of its name in ``test/unit/runtime/test_queue.py``):
 6.  *Live events overtake the start-up*: NORMAL keys come before LOW ones, and a LOW key
     added again as NORMAL moves up.
 7.  *Shutdown is prompt*: nothing more is taken in or handed out, waiting workers wake.
+8.  *One key wakes one worker*: the others sleep on, also when a delay ends.
 
 `WorkQueue` is client-go's: three collections, and time is an argument.  `RateLimitingQueue`
 gives it a lock, a clock and a retry policy.
@@ -151,6 +152,11 @@ class WorkQueue:
         for keys in self._queue.values():
             keys.clear()
 
+    @property
+    def ready(self) -> bool:
+        """Whether a key could be handed out now."""
+        return any(self._queue.values())
+
     def depth(self) -> dict[Priority, int]:
         """Return how many keys could be handed out now, by priority."""
         return {priority: len(keys) for priority, keys in self._queue.items()}
@@ -179,12 +185,16 @@ class RateLimitingQueue:
         self._observer = observer
         self._core = WorkQueue()
         self._changed = threading.Condition()
+        # Whether one of the workers that wait will wake by itself when the next delay ends.
+        # At most one does; whenever it stops waiting, another takes its place.
+        self._watched = False
 
     def add(self, key: Key, priority: Priority = Priority.NORMAL) -> None:
         """Want ``key`` visited as soon as a worker is free."""
         with self._changed:
             entered = self._core.add(key, self._clock.monotonic(), priority)
-            self._changed.notify()
+            if entered:
+                self._changed.notify()
         self._report_entered(entered)
 
     def add_after(self, key: Key, delay: float) -> None:
@@ -217,7 +227,9 @@ class RateLimitingQueue:
                 entered += promoted
                 if taken is not None or self._core.closed:
                     break
-                self._changed.wait(self._patience())
+                self._wait()
+            if not self._watched:
+                self._changed.notify()
         return self._report_taken(entered, taken)
 
     def poll(self) -> Key | None:
@@ -235,7 +247,8 @@ class RateLimitingQueue:
         """Note that the work on ``key`` is over; every key of `get` needs exactly one."""
         with self._changed:
             seconds = self._core.done(key, self._clock.monotonic())
-            self._changed.notify()
+            if self._core.ready:
+                self._changed.notify()
         self._observer.worked(self.name, seconds)
 
     def shut_down(self) -> None:
@@ -260,16 +273,26 @@ class RateLimitingQueue:
             return self._core.longest_running_seconds(self._clock.monotonic())
 
     def _add_after(self, key: Key, delay: float) -> None:
+        before = self._core.next_time()
         self._core.add_after(key, delay, self._clock.monotonic())
-        # All of them: each must know of the earliest time, because the one that knew
-        # may be busy by then.
-        self._changed.notify_all()
+        if self._core.next_time() != before:
+            # The one that watches the clock among them must know, or it sleeps too long.
+            self._changed.notify_all()
 
     def _take(self) -> tuple[int, Taken | None]:
         now = self._clock.monotonic()
         entered = self._core.promote(now)
-        self._changed.notify(entered)
-        return entered, self._core.get(now)
+        taken = self._core.get(now)
+        self._changed.notify(entered - (taken is not None))
+        return entered, taken
+
+    def _wait(self) -> None:
+        if self._watched:
+            self._changed.wait()
+            return
+        self._watched = True
+        self._changed.wait(self._patience())
+        self._watched = False
 
     def _patience(self) -> float:
         at = self._core.next_time()

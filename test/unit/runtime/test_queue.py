@@ -301,28 +301,66 @@ def test_waiting_workers_wake_for_adds_and_for_the_shutdown() -> None:
     assert got[3:] == [None] * 4
 
 
-def test_every_waiting_worker_learns_of_an_earlier_deadline() -> None:
-    """One that knew might be busy at that time; the others would sleep past it."""
-    setup = Setup()
-    patience: list[float] = []
-    waiting = threading.Semaphore(0)
-    plain = setup.queue._changed.wait
+class Waits:
+    """Workers that wait for one key each, and with what patience: 0.0 is for ever."""
 
-    def spied(timeout: float | None = None) -> bool:
-        patience.append(timeout or 0.0)
-        waiting.release()
-        return plain(timeout)
+    def __init__(self, queue: RateLimitingQueue, workers: int) -> None:
+        self.patience: list[float] = []
+        self.got: list[Key | None] = []
+        self._waiting = threading.Semaphore(0)
+        self._ended = threading.Semaphore(0)
+        self._queue = queue
+        plain = queue._changed.wait
 
-    setup.queue._changed.wait = spied  # type: ignore[method-assign]
-    workers = [threading.Thread(target=setup.queue.get, daemon=True) for _ in range(3)]
-    for worker in workers:
-        worker.start()
-    for _ in workers:
-        assert waiting.acquire(timeout=10.0)
-    setup.queue.add_after(A, 30.0)
-    for _ in workers:
-        assert waiting.acquire(timeout=10.0)
-    setup.queue.shut_down()
-    for worker in workers:
-        worker.join(10.0)
-    assert patience == [3600.0] * 3 + [30.0] * 3
+        def spied(timeout: float | None = None) -> bool:
+            self.patience.append(timeout or 0.0)
+            self._waiting.release()
+            return plain(timeout)
+
+        queue._changed.wait = spied  # type: ignore[method-assign]
+        for _ in range(workers):
+            threading.Thread(target=self._work, daemon=True).start()
+        self.heard(workers)
+
+    def _work(self) -> None:
+        self.got.append(self._queue.get())
+        self._ended.release()
+
+    def heard(self, count: int) -> None:
+        """Come back when so many more waits have begun."""
+        for _ in range(count):
+            assert self._waiting.acquire(timeout=10.0)
+
+    def ended(self, count: int) -> None:
+        """Come back when so many more workers have got something."""
+        for _ in range(count):
+            assert self._ended.acquire(timeout=10.0)
+
+
+def test_one_worker_watches_the_clock_and_learns_of_an_earlier_deadline() -> None:
+    queue = Setup().queue
+    queue.add_after(A, 90.0)
+    workers = Waits(queue, 3)
+    assert sorted(workers.patience) == [0.0, 0.0, 90.0]
+    queue.add_after(B, 30.0)
+    workers.heard(3)
+    queue.add_after(C, 60.0)
+    queue.shut_down()
+    workers.ended(3)
+    assert sorted(workers.patience[3:]) == [0.0, 0.0, 30.0], "C is later: nobody need know"
+
+
+def test_one_key_wakes_one_worker_and_another_watches_the_clock() -> None:
+    """What a worker takes while it watches must not leave the others asleep for ever."""
+    queue = Setup().queue
+    queue.add_after(A, 30.0)
+    workers = Waits(queue, 3)
+    queue.add(B)
+    workers.ended(1)
+    workers.heard(1)
+    queue.add(C)
+    workers.ended(1)
+    queue.shut_down()
+    workers.ended(1)
+    assert workers.got == [B, C, None]
+    assert workers.patience == [30.0, 0.0, 0.0, 30.0], "nobody else woke"
