@@ -311,10 +311,10 @@ def read_before_it_asked() -> AbstractContextManager[Any]:
 
     def take(self: Any, key: Any) -> Any:
         last = self.__dict__.get("last", {}).get(key.namespace)
-        return shared.Shared(last, ("any", False)) if last is not None else None
+        return shared.Shared(last, shared.Stage("any")) if last is not None else None
 
     stack = ExitStack()
     stack.enter_context(patch.object(shared.SharedReads, "_read", remember))
     stack.enter_context(patch.object(shared.SharedReads, "take", take))
-    stack.enter_context(patch.object(confirm, "stage", lambda claim: ("any", False)))
+    stack.enter_context(patch.object(confirm, "stage", lambda evc, claim: shared.Stage("any")))
     return stack

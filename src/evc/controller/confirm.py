@@ -35,11 +35,14 @@ class Confirm:
         """
         shared = self._reads.take(key)
         if shared is None and not closed(cached.evc, cached.claim):
-            self._reads.ask(key, cached.claim)
+            self._reads.ask(key, stage(cached.evc, cached.claim))
             return None
         # The claim first: if the garbage collector orphaned it, its owner was deleted before,
         # and must not be seen alive and made owner again.
         claim = self._get(PVCS, _claim_key(key, cached))
+        if closed(cached.evc, claim):
+            # Whatever is still written to the object names the version that the cache has.
+            return replace(cached, claim=claim, live=True)
         evc = self._get(CLAIMS, key)
         if evc is None and claim is not None and marked_for(claim) != key:
             claim = None  # its mark was rewritten since: it is not what this object left
@@ -47,8 +50,9 @@ class Confirm:
             return replace(cached, evc=evc, claim=claim, live=True)
         # A read from another stage of the claim's life says too little about this one: a pod
         # may have started after that read and before the claim was deleted.
-        if shared is None or shared.stage != stage(claim):
-            self._reads.ask(key, claim)
+        reached = stage(evc, claim)
+        if shared is None or shared.stage != reached:
+            self._reads.ask(key, reached)
             return None
         near = shared.surroundings
         seen = surroundings(evc, claim, near.pods, near.jobs)

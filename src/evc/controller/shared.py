@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Generic
+from typing import Any, Generic, NamedTuple
 
 from evc.controller.gather import JOB_INDEXERS, POD_INDEXERS, Indexed
 from evc.controller.mounts import Mounts
@@ -24,7 +24,9 @@ from evc.controller.owners import Workloads, list_workloads
 from evc.kube.client import Client
 from evc.kube.resources import JOBS, PODS, WORKLOADS
 from evc.model.core import Job, PersistentVolumeClaim, Pod
+from evc.model.evc import EphemeralVolumeClaim
 from evc.model.meta import Key, T
+from evc.policy.decide import departing
 from evc.runtime.store import Indexers
 
 MAX_AGE = 2.0
@@ -35,13 +37,24 @@ every claim from being decided, for ever.
 """
 
 Together = Callable[[Sequence[Callable[[], Any]]], list[Any]]
-Stage = tuple[str, bool] | None
-"""How far a claim is in its life: its uid and whether it is being deleted; None: not there."""
 
 
-def stage(claim: PersistentVolumeClaim | None) -> Stage:
+class Stage(NamedTuple):
+    """How far a claim is in its life, on which depends what has to be read."""
+
+    uid: str = ""
+    """Empty: there is no claim."""
+    deleting: bool = False
+    """Whether it gets no new users, whoever wants them."""
+    departing: bool = False
+    """Whether only pods can keep it."""
+
+
+def stage(evc: EphemeralVolumeClaim | None, claim: PersistentVolumeClaim | None) -> Stage:
     """Return how far the claim is."""
-    return (claim.metadata.uid, claim.metadata.deleting) if claim is not None else None
+    if claim is None:
+        return Stage()
+    return Stage(claim.metadata.uid, claim.metadata.deleting, departing(evc, claim))
 
 
 def one_by_one(calls: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -103,7 +116,7 @@ class SharedReads:
         self._waiting: defaultdict[str, dict[Key, Stage]] = defaultdict(dict)
         self._given: dict[Key, _Given] = {}
 
-    def ask(self, key: Key, claim: PersistentVolumeClaim | None) -> None:
+    def ask(self, key: Key, at: Stage) -> None:
         """Have the namespace read; the key is enqueued when that is done.
 
         While a read that failed waits for its retry, its backoff is left alone.
@@ -111,7 +124,7 @@ class SharedReads:
         with self._lock:
             waiting = self._waiting[key.namespace]
             first = not waiting
-            waiting[key] = stage(claim)
+            waiting[key] = at
         if first:
             self._enqueue(namespace_key(key.namespace))
 
@@ -149,17 +162,15 @@ class SharedReads:
         # Makers of pods first, all of them: a pod made after they were read has one that was
         # seen to want it.  Among themselves their order says nothing, and each LIST may wait
         # 0.1 s until the API server knows its cache to be fresh (KEP-2340).
-        # A claim that is being deleted gets no new users, whoever wants them.
         # All pods, completed ones too: one that started and ended unseen by the cache
         # used the volume, and its end starts the grace period.
-        undecided = any(at is None or not at[1] for at in asked.values())
-        kinds = tuple(WORKLOADS) if undecided else ()
-        *workloads, jobs = self._together(
-            [
-                *(partial(list_workloads, self._client, namespace, kind) for kind in kinds),
-                lambda: self._client.list(JOBS, namespace).items,
-            ]
-        )
+        kinds = () if all(at.deleting for at in asked.values()) else tuple(WORKLOADS)
+        calls: list[Callable[[], Any]] = [
+            partial(list_workloads, self._client, namespace, kind) for kind in kinds
+        ]
+        if not all(at.departing for at in asked.values()):
+            calls.append(lambda: self._client.list(JOBS, namespace).items)
+        *workloads, jobs = self._together(calls) if calls else [()]
         pods = self._client.list(PODS, namespace)
         return Surroundings(
             dict(zip(kinds, workloads, strict=True)),

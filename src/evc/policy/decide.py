@@ -65,6 +65,18 @@ def closed(evc: EphemeralVolumeClaim | None, claim: PersistentVolumeClaim | None
     return done or finished(evc) is not None
 
 
+def departing(evc: EphemeralVolumeClaim | None, claim: PersistentVolumeClaim | None) -> bool:
+    """Whether only the pods with the claim matter any more, and not who would make others.
+
+    Its DELETE was sent, and was either decided or came with that of its object.
+    """
+    if claim is None or not claim.metadata.deleting:
+        return False
+    if evc is None or evc.metadata.deleting:
+        return True
+    return ready_reason(evc) == Reason.RELEASING.value and template.ours(claim, evc)
+
+
 def invalid(world: World) -> Plan | None:
     """The object cannot be acted on: say what to change, touch nothing."""
     problem = template.problem(world.evc)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from evc.controller.confirm import Confirm
-from evc.controller.shared import MAX_AGE, SharedReads, namespace_key, stage
+from evc.controller.shared import MAX_AGE, SharedReads, Stage, namespace_key, stage
 from evc.kube.resources import WORKLOADS
 from evc.model.errors import Forbidden, Unreachable
 from evc.model.meta import Key
@@ -19,7 +19,8 @@ from .fakes import RecordingClient
 KEY, OTHER = Key(NAMESPACE, "scratch"), Key(NAMESPACE, "other")
 ELSEWHERE = Key("elsewhere", "scratch")
 HERE = namespace_key(NAMESPACE)
-THERE, LEAVING = volume().value, volume().terminating().value
+THERE, LEAVING = Stage("pvc-1"), Stage("pvc-1", deleting=True)
+DEPARTING = LEAVING._replace(departing=True)
 
 
 class Desk:
@@ -169,6 +170,17 @@ def test_a_claim_that_is_being_deleted_needs_no_look_at_workloads() -> None:
     assert {("list", w.plural) for w in WORKLOADS.values()} < set(desk.client.asked)
 
 
+def test_for_a_claim_that_only_pods_can_keep_nothing_else_is_read() -> None:
+    desk = Desk()
+    desk.reads.ask(KEY, DEPARTING)
+    desk.reads.read(NAMESPACE)
+    assert desk.client.asked == [("list", "pods")]
+    desk.reads.ask(KEY, DEPARTING)
+    desk.reads.ask(OTHER, LEAVING)
+    desk.reads.read(NAMESPACE)
+    assert desk.client.asked[1:] == [("list", "jobs"), ("list", "pods")]
+
+
 def test_workloads_that_may_not_be_listed_are_said_to_be() -> None:
     error = Forbidden("RBAC")
     desk = Desk(RecordingClient().refuse("list", "deployments", error))
@@ -205,7 +217,8 @@ def test_a_read_from_another_stage_of_the_claims_life_is_not_used(
     assert confirm(KEY, cached) is not None
 
 
-def test_a_record_is_confirmed_without_its_surroundings() -> None:
+def test_a_record_is_confirmed_by_a_look_for_its_claim_alone() -> None:
+    """What is written to the object itself names the version that the cache has."""
     done = provided().used(at=2).releasing()
     client = RecordingClient().holding(done)
     desk = Desk(client)
@@ -213,11 +226,30 @@ def test_a_record_is_confirmed_without_its_surroundings() -> None:
     seen = Confirm(fake, desk.reads)(KEY, observed(done))
     assert seen is not None
     assert seen.live
-    assert {verb for verb, _ in client.asked} == {"get"}
+    assert client.asked == [("get", "persistentvolumeclaims")]
     assert desk.queue == []
 
 
+def test_a_record_whose_claim_is_still_there_is_judged_after_a_read() -> None:
+    """The cache had not heard of the claim."""
+    done = provided().used(at=2).releasing()
+    client = RecordingClient().holding(done, volume().terminating())
+    desk = Desk(client)
+    fake: Any = client
+    confirm = Confirm(fake, desk.reads)
+    assert confirm(KEY, observed(done)) is None
+    assert desk.queue == [HERE]
+    desk.reads.read(NAMESPACE)
+    seen = confirm(KEY, observed(done))
+    assert seen is not None
+    assert seen.claim == volume().terminating().value
+
+
 def test_stages_tell_claims_apart() -> None:
-    assert stage(None) is None
-    assert stage(THERE) != stage(LEAVING)
-    assert stage(THERE) == stage(volume().annotated(hold="true").value)
+    decided, there, leaving = provided().releasing().value, volume().value, volume().terminating()
+    assert stage(decided, None) == Stage()
+    assert stage(decided, there) == stage(decided, volume().annotated(hold="true").value)
+    assert stage(decided, there).uid != stage(decided, volume().meta(uid="b").value).uid
+    assert stage(decided, leaving.value) == Stage(there.metadata.uid, deleting=True, departing=True)
+    assert not stage(provided().value, leaving.value).departing, "somebody else deleted it"
+    assert stage(provided().value, there) == Stage(there.metadata.uid)

@@ -10,7 +10,7 @@ from msgspec.structs import replace as altered
 
 from evc.model.evc import REQUEST_ID, ClaimReference
 from evc.model.meta import Condition
-from evc.policy.decide import decide
+from evc.policy.decide import decide, departing
 from evc.policy.observed import Observed
 from evc.policy.obtain import refused
 from evc.policy.plan import CreateClaim, DeleteClaim, Plan
@@ -81,6 +81,23 @@ def test_sentence(case: Case) -> None:
 def test_what_destroys_is_confirmed_first(case: Case) -> None:
     plan = plan_of(case)
     assert plan.irreversible or not any(isinstance(a, DESTRUCTIVE) for a in plan.actions)
+
+
+@pytest.mark.parametrize(
+    "case", params([case for case in ALL if departing(case.seen.evc, case.seen.claim)])
+)
+def test_what_is_done_about_a_claim_that_departs_rests_on_no_job(case: Case) -> None:
+    """Gate 5 reads none: only pods could have the volume mounted."""
+    done = [
+        replace(decide(replace(case.seen, jobs=jobs), at(case.now)), status=None)
+        for jobs in (
+            (),
+            (job().value,),
+            (job().complete(at=100).value,),
+            (job().suspended().value,),
+        )
+    ]
+    assert done[1:] == done[:1] * 3
 
 
 @every_case
