@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
@@ -16,6 +17,7 @@ _QUANTITY = re.compile(
 )
 
 
+@lru_cache(maxsize=1024)
 def parse(text: str) -> Fraction | None:
     """Return the number of bytes (or whatever is counted); None if it is not a quantity."""
     match = _QUANTITY.fullmatch(text)

@@ -81,7 +81,7 @@ class World:
         """Whether a container of a designated pod ever started with the volume."""
         return self.usage.first_used is not None
 
-    @property
+    @cached_property
     def reason(self) -> str:
         """The reason status gives at the moment."""
         return ready_reason(self.evc)
