@@ -6,7 +6,8 @@ Promises (each has a test of its name in ``test/unit/runtime/test_queue.py``):
 2.  *Stingy*: a key added many times before it is taken is handed out once.
 3.  *One worker per key*: a key that is being worked on is not handed out.
 4.  *No change is missed*: a key added while it is worked on comes again after that.
-5.  *Delays keep the earliest time.*
+5.  *Delays keep the earliest time*, until a visit succeeds: that says anew when the next is
+    due, and a key that is never due again takes no memory, however late it once was to be.
 6.  *Live events overtake the start-up*: NORMAL keys come before LOW ones, and a LOW key
     added again as NORMAL moves up.
 7.  *Shutdown is prompt*: nothing more is taken in or handed out, waiting workers wake.
@@ -36,6 +37,8 @@ from evc.runtime.ports import Clock, Observer
 # A waiting worker looks at the clock this often at least, however far the next deadline
 # is: waiting has an upper limit in the C library, and machines get suspended.
 _LONGEST_WAIT = 3600.0
+_LEFT_OVER = 64
+"""How many entries of a heap may be left over before it is worth making anew."""
 
 
 class Priority(enum.IntEnum):
@@ -76,8 +79,8 @@ class WorkQueue:
         # then moves it to the queue.
         self._processing: dict[Key, float] = {}
         # Keys to be added at a time; `_delays` holds the truth, entries of the heap
-        # that differ from it are left over from later times and skipped.
-        self._delays: dict[Key, float] = {}
+        # that differ from it are left over and skipped.
+        self._delays: dict[Key, tuple[float, int]] = {}
         self._heap: list[tuple[float, int, Key]] = []
         self._sequence = itertools.count()
         self.closed = False
@@ -102,24 +105,32 @@ class WorkQueue:
         at = now + delay
         if at != at:
             raise ValueError("the delay is not a number")
-        if self.closed or self._delays.get(key, at + 1.0) <= at:
+        pending = self._delays.get(key)
+        if self.closed or (pending is not None and pending[0] <= at):
             return
-        self._delays[key] = at
-        heapq.heappush(self._heap, (at, next(self._sequence), key))
+        self._delays[key] = at, next(self._sequence)
+        heapq.heappush(self._heap, (*self._delays[key], key))
+
+    def forget_delay(self, key: Key) -> None:
+        """Want ``key`` visited at no later time any more."""
+        self._delays.pop(key, None)
+        if len(self._heap) > 2 * len(self._delays) + _LEFT_OVER:
+            self._heap = [(*when, key) for key, when in self._delays.items()]
+            heapq.heapify(self._heap)
 
     def promote(self, now: float) -> int:
         """Add the keys whose time has come; return how many were not wanted yet."""
         entered = 0
         while self._heap and self._heap[0][0] <= now:
-            at, _, key = heapq.heappop(self._heap)
-            if self._delays.get(key) == at:
+            *when, key = heapq.heappop(self._heap)
+            if self._delays.get(key) == tuple(when):
                 del self._delays[key]
                 entered += self.add(key, now)
         return entered
 
     def next_time(self) -> float | None:
         """Return when `promote` will next have something to do; None: not before an add."""
-        while self._heap and self._delays.get(self._heap[0][2]) != self._heap[0][0]:
+        while self._heap and self._delays.get(self._heap[0][2]) != self._heap[0][:2]:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
@@ -214,9 +225,10 @@ class RateLimitingQueue:
         return delay
 
     def forget(self, key: Key) -> None:
-        """Note that ``key`` succeeded: its next failure is its first."""
+        """Note that ``key`` succeeded: its next failure is its first, and no visit is due."""
         with self._changed:
             self._policy.forget(key)
+            self._core.forget_delay(key)
 
     def get(self) -> Key | None:
         """Wait for a key and hand it out; None means that the queue was shut down."""

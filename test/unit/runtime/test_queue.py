@@ -71,6 +71,17 @@ def test_delays_keep_the_earliest_time(delays: tuple[float, ...]) -> None:
     assert queue.next_time() is None
 
 
+def test_a_success_drops_the_delay_and_leaves_nothing_behind() -> None:
+    """A claim's last visit comes days before the deadline that its first one asked for."""
+    queue = Setup().queue
+    for number in range(10_000):
+        queue.add_after(key(f"claim-{number}"), 7 * 86400.0)
+        queue.forget(key(f"claim-{number}"))
+    assert queue.next_time() is None
+    assert len(queue._core._heap) < 100
+    assert queue._core._delays == {}
+
+
 def test_a_delay_that_has_passed_is_due_at_once_and_nan_is_refused() -> None:
     queue = WorkQueue()
     queue.add_after(A, -1.0, 100.0)
@@ -183,6 +194,11 @@ class QueueMachine(RuleBasedStateMachine):
         at = self.now + delay
         if item not in self.delays or at < self.delays[item][0]:
             self.delays[item] = (at, self.adds)
+
+    @rule(item=KEYS)
+    def forget_delay(self, item: Key) -> None:
+        self.queue.forget_delay(item)
+        self.delays.pop(item, None)
 
     @rule(seconds=st.sampled_from([0.25, 1.0, 3.0]))
     def time_passes(self, seconds: float) -> None:
