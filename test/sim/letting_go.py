@@ -48,9 +48,8 @@ class LettingGo(Judge):
         since = 0
         for earlier in self._server.events(EVCS):
             if uid(earlier.last) == uid(evc):
-                if earlier.last["spec"].get(field) != evc["spec"].get(field):
-                    since = 0
-                since = since or earlier.revision
+                same = earlier.last["spec"].get(field) == evc["spec"].get(field)
+                since = (since or earlier.revision) if same else 0
         return since
 
     def mounted(self, commit: Commit) -> None:

@@ -40,8 +40,9 @@ class Confirm:
         # The claim first: if the garbage collector orphaned it, its owner was deleted before,
         # and must not be seen alive and made owner again.
         claim = self._get(PVCS, _claim_key(key, cached))
-        if closed(cached.evc, claim):
-            # Whatever is still written to the object names the version that the cache has.
+        if claim is None and closed(cached.evc, claim):
+            # No volume is let go of, and whatever is still written to the object names the
+            # version that the cache has.
             return replace(cached, claim=claim, live=True)
         evc = self._get(CLAIMS, key)
         if evc is None and claim is not None and marked_for(claim) != key:
