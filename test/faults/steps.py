@@ -61,6 +61,16 @@ class Writes:
             self.names.append(name)
         return name
 
+    def conflicted(self, call: Call) -> None:
+        """Give the name of a write that was refused to its repetition.
+
+        Whether others changed the object in that moment differs from run to run.
+        """
+        if call.step and call.subresource != "status":
+            with self._lock:
+                self._counts[write_name(call)] -= 1
+                self.names.remove(call.step)
+
 
 def event_of(line: bytes) -> tuple[str, Json] | None:
     """Type and object of a watch line; None for bookmarks and errors."""

@@ -33,6 +33,7 @@ TAKEOVER = 60.0
 """Seconds in which a successor must have taken over (the lease lasts 15)."""
 TARGET = {"pair": ("pair", "one"), "adopt": ("cleanup", "data")}
 """Scenario -> label of its pods and name of its claim, where they are not `scratch`."""
+CONFLICT = 409
 GONE_410 = {"type": "ERROR", "object": refusal(410, "Expired").json}
 
 
@@ -46,6 +47,11 @@ class Recorder(Faults):
     def before(self, call: Call) -> Reply | None:
         call.step = self.writes.name(call)
         return None
+
+    def after(self, call: Call, reply: Reply) -> Reply:
+        if reply.status == CONFLICT:
+            self.writes.conflicted(call)
+        return reply
 
     def stream(self, call: Call, lines: Lines) -> Iterator[bytes]:
         for line in lines:
@@ -124,7 +130,7 @@ class LostAfter(Strike):
         if self.hits(call):
             self.crash()
             raise Lost
-        return reply
+        return super().after(call, reply)
 
 
 class Ambiguous(Strike):
@@ -133,7 +139,7 @@ class Ambiguous(Strike):
     def after(self, call: Call, reply: Reply) -> Reply:
         if self.hits(call):
             raise Lost
-        return reply
+        return super().after(call, reply)
 
 
 class Hide(Strike):
@@ -176,7 +182,7 @@ class Stale(Strike):
     def after(self, call: Call, reply: Reply) -> Reply:
         if self.hits(call):
             self.act()
-        return reply
+        return super().after(call, reply)
 
     def stream(self, call: Call, lines: Lines) -> Iterator[bytes]:
         behind = False

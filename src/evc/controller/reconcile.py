@@ -49,4 +49,6 @@ class Reconcile:
             plan = decide(observed, self.now())
             again = self.apply(observed, plan)
             return DISAGREEMENT_SECONDS if again is None and not plan.irreversible else again
+        # What was read for an earlier plan would contradict a later one that knows more.
+        self.reads.take(key)
         return self.apply(observed, plan)

@@ -12,7 +12,7 @@ from evc.controller.confirm import Confirm
 from evc.controller.events import Recorder
 from evc.controller.gather import OwnWrites
 from evc.controller.reconcile import CATCH_UP_SECONDS, DISAGREEMENT_SECONDS, Reconcile
-from evc.controller.shared import SharedReads
+from evc.controller.shared import SharedReads, stage
 from evc.kube.resources import WORKLOADS
 from evc.model.core import (
     AttachmentSource,
@@ -224,6 +224,16 @@ class TestReconcile:
         self, cluster: Cluster, client: RecordingClient, now: float = 500
     ) -> float | None:
         """Visit the key and whatever that puts on the queue; return the last answer for it."""
+        queue = [KEY]
+        visit = self.visits(cluster, client, queue, now)
+        answers: dict[Key, float | None] = {}
+        for key in queue:  # grows while it is walked
+            answers[key] = visit(key)
+        return answers[KEY]
+
+    def visits(
+        self, cluster: Cluster, client: RecordingClient, queue: list[Key], now: float = 500
+    ) -> Reconcile:
         fake: Any = client
         writes = OwnWrites(cluster.caches)
         apply = Apply(
@@ -235,15 +245,10 @@ class TestReconcile:
             unlimited(),
             dry_run=False,
         )
-        queue = [KEY]
         reads = SharedReads(fake, queue.append, lambda: now)
-        visit = Reconcile(
+        return Reconcile(
             cluster.caches, writes, reads, Confirm(fake, reads), apply, lambda: at(now)
         )
-        answers: dict[Key, float | None] = {}
-        for key in queue:  # grows while it is walked
-            answers[key] = visit(key)
-        return answers[KEY]
 
     def test_a_cache_that_agrees_with_etcd_deletes(self) -> None:
         world: tuple[Builder, ...] = (self.DONE, volume(), self.ENDED)
@@ -274,6 +279,16 @@ class TestReconcile:
         client = RecordingClient().holding(volume(), self.ENDED)
         cluster = Cluster().showing(self.DONE, volume(), self.ENDED)
         assert self.reconcile(cluster, client) == DISAGREEMENT_SECONDS
+
+    def test_what_was_read_for_an_earlier_plan_does_not_contradict_a_later_one(self) -> None:
+        """A pod came and went within the two seconds for which a read is good."""
+        running = (self.DONE, volume(), pod().worker().running(since=90))
+        client = RecordingClient().holding(*running)
+        visit = self.visits(Cluster().showing(*running), client, [])
+        visit.reads.ask(KEY, stage(self.DONE.value, volume().value))
+        visit.reads.read(NAMESPACE)
+        visit(KEY)
+        assert visit.reads.take(KEY) is None
 
     def test_a_workload_that_wants_pods_keeps_the_volume(self) -> None:
         template = PodTemplate(PodTemplateMeta(LABELS))
