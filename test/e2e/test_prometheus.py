@@ -121,7 +121,7 @@ def watch(
         prometheus = Prometheus(tmp_path / "prometheus", scrape, alerts)
         started.append(prometheus)
         eventually(
-            lambda: all(target["health"] == "up" for target in prometheus.targets()),
+            lambda: [target["health"] for target in prometheus.targets()] == ["up"],
             f"Prometheus reads the metrics: {prometheus.targets()}",
         )
         return prometheus
