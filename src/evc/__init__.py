@@ -10,7 +10,8 @@ The rooms, in the order an event travels:
 `evc.policy`      ... what should be done (pure functions, no clock, no network), read
                   live whatever the answer would destroy, ask again, and carry it out.
 `evc.serving`     metrics, probes and logs listen to all this.
-`evc.app`         wires the rooms; `evc.__main__` is the command line.
+`evc.preflight`   says at the start what is wrong; `evc.app` wires the rooms;
+                  `evc.__main__` is the command line.
 
 Newcomers: `controller/reconcile.py` first, then `policy/decide.py`.
 """

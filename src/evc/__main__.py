@@ -181,6 +181,7 @@ def run(namespaces: tuple[str, ...], **flags: Any) -> None:
     """Run the operator until SIGTERM or SIGINT."""
     # Imported here so that `evc crd` and `evc --help` do not load the HTTP client.
     from evc import app
+    from evc.preflight import StartError
     from evc.serving import logs
 
     try:
@@ -193,7 +194,7 @@ def run(namespaces: tuple[str, ...], **flags: Any) -> None:
         signal.signal(number, lambda *_: stop.set())
     try:
         app.run(options, RealClock(), stop)
-    except app.StartError as error:
+    except StartError as error:
         raise click.ClickException(str(error)) from error
     finally:
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""The composition root: builds every part, wires them, and says what is wrong at the start."""
+"""The composition root: builds every part and wires them."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from evc.kube import config as kubeconfig
 from evc.kube.client import Client, ResourceWatcher
 from evc.kube.config import Cluster
 from evc.kube.lease import Lock
-from evc.kube.resources import CLAIMS, JOBS, PODS, PVCS, WORKLOADS, Resource
+from evc.kube.resources import CLAIMS, JOBS, PODS, PVCS, WATCHED, WORKLOADS, Resource
 from evc.kube.throttle import TokenBucket
 from evc.kube.transport import Transport
 from evc.model.core import PersistentVolumeClaim
-from evc.model.errors import ApiError, Forbidden, NotFound, Unauthorized, Unreachable
-from evc.model.evc import GROUP, PLURAL
+from evc.model.evc import GROUP
 from evc.model.meta import Key, T
 from evc.options import Options
 from evc.policy.mapping import Designations
+from evc.preflight import StartError, preflight
 from evc.runtime.backoff import Exponential
 from evc.runtime.controller import Controller
 from evc.runtime.deadline import Deadline
 from evc.runtime.election import Elector, Timing
 from evc.runtime.manager import LeadershipLost, Manager, NotSynced
-from evc.runtime.ports import Clock, Observer
+from evc.runtime.ports import Clock, Observer, Reconciler
 from evc.runtime.queue import Priority, RateLimitingQueue
 from evc.runtime.reflector import Reflector
 from evc.runtime.store import Store
@@ -55,6 +55,10 @@ from evc.serving.state import measure
 from evc.serving.volumes import Volumes
 
 CONTROLLER = "ephemeralvolumeclaim"
+READER = "namespace"
+"""The controller that makes the live reads on which decisions rest."""
+READERS = 10
+"""Namespaces read at the same time; a read is mostly waiting."""
 LEASE = f"{CONTROLLER}.{GROUP}"
 SYNC_TIMEOUT = 120.0
 """Seconds for the caches to fill; controller-runtime's CacheSyncTimeout."""
@@ -66,18 +70,12 @@ minute must not find its deletion put off by controller-runtime's 1,000."""
 ALL = ""
 """The namespace that means every one."""
 
-_WATCHED: tuple[Resource[Any], ...] = (CLAIMS, PVCS, PODS, JOBS)
-
 log = structlog.get_logger("evc")
-
-
-class StartError(Exception):
-    """The operator cannot run; the message is one line that says what to do."""
 
 
 def run(options: Options, clock: Clock, stop: threading.Event) -> None:
     """Run until ``stop`` is set; raises StartError for what the user must mend."""
-    metrics = Metrics(CONTROLLER, options.workers)
+    metrics = Metrics({CONTROLLER: options.workers, READER: READERS})
     observer = Broadcast(metrics, LogObserver())
     try:
         cluster = kubeconfig.load(options.kubeconfig)
@@ -123,12 +121,12 @@ def work_client(
             monotonic=clock.monotonic,
             wait=stop.wait,
         )
-    watches = len(_WATCHED) * max(1, len(options.namespaces))
+    watches = len(WATCHED) * max(1, len(options.namespaces))
     return Client(
         Transport(
             cluster,
             user_agent=_user_agent(),
-            connections=options.workers * (1 + len(WORKLOADS)) + watches,
+            connections=options.workers + READERS * (1 + len(WORKLOADS)) + watches,
             on_request=metrics.requested(cluster.host),
             wait=stop.wait,
             time_left=deadline.left,
@@ -181,37 +179,6 @@ def _identity() -> str:
     return f"{socket.gethostname()}_{os.getpid()}_{Random().getrandbits(48):x}"
 
 
-def preflight(client: Client, namespaces: tuple[str, ...]) -> None:
-    """List one object of each type, so that what is missing is said at once and clearly."""
-    for namespace in namespaces:
-        for resource in _WATCHED:
-            try:
-                client.list(resource, namespace, limit=1)
-            except ApiError as error:
-                raise StartError(_advice(error, client, resource, namespace)) from error
-
-
-def _advice(error: ApiError, client: Client, resource: Resource[Any], namespace: str) -> str:
-    where = f"in namespace {namespace}" if namespace else "in all namespaces"
-    match error:
-        case Unreachable():
-            return f"{error}; is it running, and does --kubeconfig name the right cluster?"
-        case Unauthorized():
-            return f"the API server at {client.host} refuses these credentials: log in again"
-        case Forbidden():
-            return (
-                f"may not list {resource.plural} {where}: {error}; grant it (config/rbac),"
-                " or look after fewer namespaces with -n"
-            )
-        case NotFound() if resource is CLAIMS:
-            return (
-                f"the CustomResourceDefinition {PLURAL}.{GROUP} is not installed:"
-                " run 'evc crd | kubectl apply -f -'"
-            )
-        case _:
-            return f"cannot list {resource.plural} {where}: {error}"
-
-
 def build(
     options: Options,
     client: Client,
@@ -226,8 +193,9 @@ def build(
 ) -> Manager:
     """Build and wire all parts; nothing runs yet."""
     random = Random()
-    queue = RateLimitingQueue(
-        CONTROLLER, Exponential(cap=MAX_BACKOFF), clock=clock, observer=observer
+    queue, reads = (
+        RateLimitingQueue(name, Exponential(cap=MAX_BACKOFF), clock=clock, observer=observer)
+        for name in (CONTROLLER, READER)
     )
     designations = Designations()
     volumes = Volumes(metrics.registry, clock.monotonic)
@@ -241,7 +209,7 @@ def build(
     measure(
         metrics,
         claims=lambda: (evc for scope in scopes.values() for evc in scope.caches.claims.list()),
-        queue=queue,
+        queues=(queue, reads),
         limit=limit,
         per_minute=options.max_deletions_per_minute,
         freshness=freshness,
@@ -250,11 +218,19 @@ def build(
         servers=list(servers(options, reviewer or client, freshness, metrics, clock, random)),
         reflectors=reflectors,
         elector=elector,
-        controllers=[
-            _controller(
-                options, client, scopes, queue, clock, observer, elector, deadline, limit, volumes
-            )
-        ],
+        controllers=_controllers(
+            options,
+            client,
+            scopes,
+            queue,
+            reads,
+            clock,
+            observer,
+            elector,
+            deadline or Deadline(clock),
+            limit,
+            volumes,
+        ),
         sync_timeout=SYNC_TIMEOUT,
         grace_period=GRACE_PERIOD,
         clock=clock,
@@ -262,43 +238,58 @@ def build(
     )
 
 
-def _controller(
+def _controllers(
     options: Options,
     client: Client,
     scopes: Mapping[str, Scope],
     queue: RateLimitingQueue,
+    reads: RateLimitingQueue,
     clock: Clock,
     observer: Observer,
     elector: Elector | None,
-    deadline: Deadline | None,
+    deadline: Deadline,
     limit: DeletionLimit,
     told: ClaimObserver,
-) -> Controller:
+) -> list[Controller]:
+    """Return the controller of claims, and the one that reads namespaces for it."""
     reconcilers = {
         namespace: reconciler(
             client,
             scope.caches,
-            partial(queue.add, priority=Priority.HIGH),
+            queue,
+            reads,
             clock,
             _identity(),
             elector.is_leader if elector is not None else lambda: True,
             limit,
             dry_run=options.dry_run,
             told=told,
-            together=deadline.together if deadline is not None else one_by_one,
+            together=deadline.together,
         )
         for namespace, scope in scopes.items()
     }
-    return Controller(
-        CONTROLLER,
-        lambda key: reconcilers[key.namespace if ALL not in reconcilers else ALL](key),
-        queue,
-        workers=options.workers,
-        clock=clock,
-        observer=observer,
-        deadline=deadline,
-        timeout=options.reconcile_timeout or None,
-    )
+
+    def of(namespace: str) -> Reconcile:
+        return reconcilers[ALL if ALL in reconcilers else namespace]
+
+    def controller(
+        name: str, visit: Reconciler, queue: RateLimitingQueue, workers: int
+    ) -> Controller:
+        return Controller(
+            name,
+            visit,
+            queue,
+            workers=workers,
+            clock=clock,
+            observer=observer,
+            deadline=deadline,
+            timeout=options.reconcile_timeout or None,
+        )
+
+    return [
+        controller(CONTROLLER, lambda key: of(key.namespace)(key), queue, options.workers),
+        controller(READER, lambda key: of(key.name).reads.read(key), reads, READERS),
+    ]
 
 
 @dataclass(frozen=True)
@@ -359,7 +350,8 @@ def informers(
 def reconciler(
     client: Client,
     caches: Caches,
-    enqueue: Callable[[Key], None],
+    queue: RateLimitingQueue,
+    reads: RateLimitingQueue,
     clock: Clock,
     identity: str,
     may_write: Callable[[], bool],
@@ -369,15 +361,20 @@ def reconciler(
     told: ClaimObserver | None = None,
     together: Together = one_by_one,
 ) -> Reconcile:
-    """Build what a worker calls for each key of these caches; ``told`` hears of its steps."""
+    """Build what a worker calls for each key of these caches; ``told`` hears of its steps.
+
+    ``queue`` is of claims, ``reads`` of the namespaces that `SharedReads.read` is to read.
+    """
     writes = OwnWrites(caches, told or Unobserved())
     recorder = Recorder(client, identity, clock.now)
-    reads = SharedReads(client, enqueue, clock.monotonic, together)
+    shared = SharedReads(
+        client, reads.add, partial(queue.add, priority=Priority.HIGH), clock.monotonic, together
+    )
     return Reconcile(
         caches=caches,
         writes=writes,
-        reads=reads,
-        confirm=Confirm(client, reads),
+        reads=shared,
+        confirm=Confirm(client, shared),
         apply=Apply(
             client, writes, recorder, may_write, clock.now, limit, dry_run=dry_run, observer=told
         ),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import Any
@@ -21,7 +22,8 @@ from evc.policy.mapping import Designations
 from evc.runtime.backoff import Exponential
 from evc.runtime.controller import Controller
 from evc.runtime.election import Elector, Timing
-from evc.runtime.queue import Priority, RateLimitingQueue
+from evc.runtime.ports import Reconciler
+from evc.runtime.queue import RateLimitingQueue
 from evc.serving.observers import Observing
 from sim.client import Crashed, SimClient
 from sim.faults import Faults
@@ -55,6 +57,15 @@ class Bugs(Observing):
         self._report(f"handler of {resource} raised {error!r}")
 
 
+@dataclass
+class Desk:
+    """A queue, what is done with its keys, and for what moment somebody will look at it."""
+
+    queue: RateLimitingQueue
+    controller: Controller
+    armed: float | None = None
+
+
 class Process:
     """From start to crash; a restart is a new one."""
 
@@ -81,7 +92,6 @@ class Process:
         self._faults = faults
         self._died = died
         self._observer = observer
-        self._armed: float | None = None
         self._synced = False
         client = SimClient(world, self, faults, observer)
         self._build(client, lag, elects, limits, observer.bug)
@@ -98,8 +108,11 @@ class Process:
         world, random = self._world, Random(0)
         clock = WallClock(world.timeline, lambda: world.skew)
         observer = Bugs(report, world, self.name)
-        self.queue = RateLimitingQueue(
-            "evc", Exponential(cap=app.MAX_BACKOFF), clock=clock, observer=observer
+        self.queue, self.reads = (
+            RateLimitingQueue(
+                name, Exponential(cap=app.MAX_BACKOFF), clock=clock, observer=observer
+            )
+            for name in (app.CONTROLLER, app.READER)
         )
         self.scope = app.informers(client, "", self.queue, Designations(), observer, clock, random)
         lock = Lock(client, Key("evc-system", "evc"), self.name)
@@ -114,7 +127,8 @@ class Process:
         self.reconcile = app.reconciler(
             client,
             self.scope.caches,
-            partial(self.queue.add, priority=Priority.HIGH),
+            self.queue,
+            self.reads,
             clock,
             self.name,
             may_write,
@@ -122,9 +136,24 @@ class Process:
             dry_run=limits.dry_run,
         )
         self._elects = elects
-        self.controller = Controller(
-            "evc", self._visit, self.queue, workers=0, clock=clock, observer=observer
-        )
+        work: dict[RateLimitingQueue, Reconciler] = {
+            self.queue: self.reconcile,
+            self.reads: self.reconcile.reads.read,
+        }
+        self.desks = [
+            Desk(
+                queue,
+                Controller(
+                    queue.name,
+                    partial(self._visit, visit),
+                    queue,
+                    workers=0,
+                    clock=clock,
+                    observer=observer,
+                ),
+            )
+            for queue, visit in work.items()
+        ]
         self.streams = [
             Stream(
                 world,
@@ -179,41 +208,44 @@ class Process:
         self._world.timeline.after(RETRY, self._campaign)
 
     def _arm(self) -> None:
-        """Have a worker look at the queue when there is something in it."""
-        if not (self.alive and self.leads and self.synced):
-            return
+        """Have a worker look at each queue when there is something in it."""
+        if self.alive and self.leads and self.synced:
+            for desk in self.desks:
+                self._arm_desk(desk)
+
+    def _arm_desk(self, desk: Desk) -> None:
         now = self._world.now
-        at = self.queue.next_time()
-        if any(self.queue.depth().values()):
+        at = desk.queue.next_time()
+        if any(desk.queue.depth().values()):
             at = now
-        if at is None or (self._armed is not None and self._armed <= at):
+        if at is None or (desk.armed is not None and desk.armed <= at):
             return
         delay = max(0.0, at - now) + self._world.choices.seconds("worker pace", 0.0, 0.02)
-        self._armed = now + delay
-        self._world.timeline.after(delay, self._work)
+        desk.armed = at
+        self._world.timeline.after(delay, partial(self._work, desk, at))
 
-    def _work(self) -> None:
-        self._armed = None
-        if not (self.alive and self.leads):
-            return
-        key = self.queue.poll()
+    def _work(self, desk: Desk, armed: float) -> None:
+        if not (self.alive and self.leads) or desk.armed != armed:
+            return  # somebody else looks earlier
+        desk.armed = None
+        key = desk.queue.poll()
         if key is not None:
             outer = self.visit, self.key
             try:
-                self.controller.visit(key)
+                desk.controller.visit(key)
             except Crashed:
                 return
             finally:
                 self.visit, self.key = outer
-                self.queue.done(key)
+                desk.queue.done(key)
         self._arm()
 
-    def _visit(self, key: Key) -> float | None:
+    def _visit(self, visit: Reconciler, key: Key) -> float | None:
         self._visits += 1
         self.visit, self.key = self._visits, str(key)
         number = self.visit
         self._observer.began(self.name, number)
-        again = self.reconcile(key)
+        again = visit(key)
         self._observer.ended(self.name, number)
         self._world.say(f"{self.name}: visited {key}, again in {again}")
         return again

@@ -252,9 +252,10 @@ def storms(server: Server, requests: list[Request], lag: float) -> Iterator[str]
                 runs[write] += 1  # done: what fails from now on is something new
             failures[(*write, runs[write])].append(request.time)
     for about, asked in times.items():
-        # A namespace (its name ends so) is read for every claim in it, and its read has a
-        # backoff of its own.
-        most = sum(other.startswith(about) for other in times) if about[-1:] == "/" else 1
+        # A namespace, which itself is in none, is read for every claim in it, and its read has
+        # a backoff of its own.
+        space, _, name = about.partition("/")
+        most = 1 + sum(other.startswith(f"{name}/") for other in times) if not space else 1
         for first, number in _bursts(asked, MOST_REQUESTS * most):
             yield f"L2: {number} requests about {about} within {WINDOW:.0f} s of {first:.1f}"
             break

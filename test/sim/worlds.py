@@ -167,7 +167,8 @@ class SmallLife(Life):
         ]
         for process in self.processes:
             stores = [r.store.resource_version for r in process.scope.reflectors]
-            parts.append(repr((stores, process.queue.depth(), process.queue.next_time())).encode())
+            queues = [(desk.queue.depth(), desk.queue.next_time()) for desk in process.desks]
+            parts.append(repr((stores, queues)).encode())
         return hashlib.blake2b(b"|".join(parts), digest_size=16).digest()
 
 

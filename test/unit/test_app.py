@@ -13,10 +13,12 @@ from evc import app
 from evc.kube import config
 from evc.model.meta import Key
 from evc.options import OFF, Options
+from evc.runtime.backoff import Exponential
 from evc.runtime.deadline import Deadline
 from evc.runtime.ports import Clock
+from evc.runtime.queue import RateLimitingQueue
 from evc.serving.metrics import Metrics
-from evc.serving.observers import Broadcast
+from evc.serving.observers import Broadcast, Observing
 from unit.builders import NAMESPACE, at, pod, provided, volume
 from unit.controller.fakes import Cluster, RecordingClient, unlimited
 
@@ -56,13 +58,19 @@ def test_a_reconciler_reads_confirms_and_writes_with_the_one_client_and_clock() 
     client: Any = RecordingClient().holding(*world)
     clock: Any = Noon()
     caches = Cluster().showing(*world).caches
-    asked: list[Key] = []
-    reconcile = app.reconciler(
-        client, caches, asked.append, clock, "me", lambda: True, unlimited(), dry_run=False
+    queue, reads = (
+        RateLimitingQueue(name, Exponential(cap=1), clock=clock, observer=Observing())
+        for name in (app.CONTROLLER, app.READER)
     )
-    for key in (KEY, Key(NAMESPACE, ""), KEY):  # it asks, the namespace is read, it deletes
-        reconcile(key)
-    assert asked == [Key(NAMESPACE, ""), KEY]
+    reconcile = app.reconciler(
+        client, caches, queue, reads, clock, "me", lambda: True, unlimited(), dry_run=False
+    )
+    reconcile(KEY)  # it asks,
+    here = reads.poll()
+    assert here == Key("", NAMESPACE)
+    reconcile.reads.read(here)  # its namespace is read,
+    assert queue.poll() == KEY  # it is called,
+    reconcile(KEY)  # and deletes
     assert client.asked[-3:] == [
         ("replace", "ephemeralvolumeclaims/status"),
         ("delete", "persistentvolumeclaims"),
@@ -85,12 +93,13 @@ def test_nobody_waits_longer_than_a_minute_for_a_right_that_came_back(
     client: Any = RecordingClient()
     clock: Clock = Noon()  # type: ignore[assignment]
     options = flags()
-    metrics = Metrics("test", 1)
+    metrics = Metrics({"test": 1})
     app.build(options, client, (app.ALL,), clock, metrics, Broadcast(metrics))
-    (limiter,) = limiters
-    waits = [limiter.when(KEY, 0.0) for _ in range(40)]
-    assert waits[0] < 1
-    assert max(waits) == 60
+    assert len(limiters) == 2, "of claims, and of namespaces"
+    for limiter in limiters:
+        waits = [limiter.when(KEY, 0.0) for _ in range(40)]
+        assert waits[0] < 1
+        assert max(waits) == 60
 
 
 CLUSTER = config.Cluster(
@@ -116,7 +125,7 @@ def test_the_elector_has_a_client_of_its_own_that_waits_for_nothing(
     clients: list[dict[str, Any]],
 ) -> None:
     """A throttle or a slow answer that held up its renewals would end the leadership."""
-    metrics, clock = Metrics("test", 1), Noon()
+    metrics, clock = Metrics({"test": 1}), Noon()
     options = flags(leader_elect=True, kube_api_qps=1.0, leader_elect_renew_deadline=8.0)
     elector = app.election(options, CLUSTER, clock, metrics, Broadcast(metrics))  # type: ignore[arg-type]
     assert elector is not None
@@ -130,13 +139,13 @@ def test_the_elector_has_a_client_of_its_own_that_waits_for_nothing(
 
 def test_the_workers_client_has_the_limits_of_the_flags(clients: list[dict[str, Any]]) -> None:
     clock: Clock = Noon()  # type: ignore[assignment]
-    metrics, stop, deadline = Metrics("test", 1), threading.Event(), Deadline(clock)
+    metrics, stop, deadline = Metrics({"test": 1}), threading.Event(), Deadline(clock)
     for options in (flags(), flags(kube_api_qps=20.0, kube_api_burst=2, workers=7)):
         app.work_client(options, CLUSTER, clock, stop, metrics, deadline)
     free, limited = clients
     assert free["throttle"] is None
     assert limited["throttle"] is not None
-    assert limited["connections"] == 7 * 6 + 4, "each worker's LISTs of makers, and watches"
+    assert limited["connections"] == 7 + 10 * 6 + 4, "workers, readers' LISTs, watches"
     assert limited["time_left"] == deadline.left
     stop.set()
     assert limited["wait"](3600.0), "a stop ends every pause"
@@ -151,9 +160,9 @@ def test_a_reconcile_has_the_time_of_the_flag(monkeypatch: pytest.MonkeyPatch) -
         return controller(*args, **settings)
 
     monkeypatch.setattr(app, "Controller", spied)
-    metrics, clock = Metrics("test", 1), Noon()
+    metrics, clock = Metrics({"test": 1}), Noon()
     for options in (flags(), flags(reconcile_timeout=30.0)):
         client: Any = RecordingClient()
         app.build(options, client, (app.ALL,), clock, metrics, Broadcast(metrics))  # type: ignore[arg-type]
-        metrics = Metrics("test", 1)
-    assert given == [None, 30.0]
+        metrics = Metrics({"test": 1})
+    assert given == [None, None, 30.0, 30.0], "of claims, and of namespaces"

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from evc import app
 from evc.__main__ import main
 from evc.options import OFF, OptionError, Options
+from evc.preflight import StartError
 
 GOOD: dict[str, Any] = {
     "kubeconfig": None,
@@ -71,7 +72,7 @@ def given_to_the_app(monkeypatch: pytest.MonkeyPatch, *args: str) -> Options:
 
     def run(options: Options, *_: Any) -> None:
         given.append(options)
-        raise app.StartError("far enough")
+        raise StartError("far enough")
 
     monkeypatch.setattr(app, "run", run)
     monkeypatch.setattr("evc.serving.logs.configure", lambda log_format: None)

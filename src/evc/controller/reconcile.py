@@ -9,7 +9,7 @@ from datetime import datetime
 from evc.controller.apply import Apply
 from evc.controller.confirm import Confirm
 from evc.controller.gather import Caches, OwnWrites, gather
-from evc.controller.shared import SharedReads, namespace_key
+from evc.controller.shared import SharedReads
 from evc.model.meta import Key
 from evc.policy.decide import decide
 from evc.runtime.ports import UNFINISHED
@@ -34,8 +34,6 @@ class Reconcile:
 
     def __call__(self, key: Key) -> float | None:
         """Return the seconds to the next deadline, None, or UNFINISHED."""
-        if key == namespace_key(key.namespace):
-            return self.reads.read(key.namespace)
         if not self.writes.visible(key):
             return CATCH_UP_SECONDS
         observed = gather(self.caches, key)
@@ -49,6 +47,6 @@ class Reconcile:
             plan = decide(observed, self.now())
             again = self.apply(observed, plan)
             return DISAGREEMENT_SECONDS if again is None and not plan.irreversible else again
-        # What was read for an earlier plan would contradict a later one that knows more.
-        self.reads.take(key)
+        # What is read for an earlier plan would contradict a later one that knows more.
+        self.reads.drop(key)
         return self.apply(observed, plan)

@@ -1,18 +1,19 @@
 """One live read of a namespace for all the claims that waited for it.
 
 A consistent LIST of pods costs the API server the same for one claim as for a thousand
-that end together, so no claim has one of its own.  A claim *asks* and is left; the
-namespace itself becomes a key on the queue, whose turn is the read; afterwards every
-claim that asked comes again and finds what was read.  The queue's own promises (a key is
-once on it, never with two workers, and again if added meanwhile) make this sound: what a
-claim is given was read from the beginning to the end after it had asked.
+that end together, so no claim has one of its own.  A claim *asks* and is left; its
+namespace goes on a queue of its own, whose workers do nothing but read, since a LIST is
+mostly waiting; afterwards every claim that asked comes again and finds what was read.  The
+queue's promises (a key is once on it, never with two workers, and again if added meanwhile)
+make this sound: what a claim is given was read from the beginning to the end after it had
+asked, and it has not stopped wanting it since.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -63,8 +64,8 @@ def one_by_one(calls: Sequence[Callable[[], Any]]) -> list[Any]:
 
 
 def namespace_key(namespace: str) -> Key:
-    """Return the key that stands for the namespace itself: no object has an empty name."""
-    return Key(namespace, "")
+    """Return the key of the Namespace, which itself is in none."""
+    return Key("", namespace)
 
 
 @dataclass(frozen=True)
@@ -100,33 +101,43 @@ class SharedReads:
     def __init__(
         self,
         client: Client,
-        enqueue: Callable[[Key], None],
+        read_soon: Callable[[Key], None],
+        call: Callable[[Key], None],
         monotonic: Callable[[], float],
         together: Together = one_by_one,
     ) -> None:
-        """``enqueue`` lets a key overtake others, or what was read is old when its turn comes.
+        """``read_soon`` has `read` called for a namespace, ``call`` has a claim come again.
 
+        A claim that is called should overtake others, or what was read is old when it comes.
         ``together`` makes several calls and returns what they do, or raises one's error.
         """
         self._client = client
-        self._enqueue = enqueue
+        self._read_soon = read_soon
+        self._call = call
         self._monotonic = monotonic
         self._together = together
         self._lock = threading.Lock()
         self._waiting: defaultdict[str, dict[Key, Stage]] = defaultdict(dict)
+        self._reading: dict[str, dict[Key, Stage]] = {}
+        """Who had asked before the read began that is under way."""
         self._given: dict[Key, _Given] = {}
 
     def ask(self, key: Key, at: Stage) -> None:
-        """Have the namespace read; the key is enqueued when that is done.
+        """Have the namespace read; the key is called when that is done.
 
+        Who asks again while it is being read is given that read, unless it is at another stage.
         While a read that failed waits for its retry, its backoff is left alone.
         """
         with self._lock:
+            reading = self._reading.get(key.namespace, {})
+            if reading.get(key) == at:
+                return
+            reading.pop(key, None)
             waiting = self._waiting[key.namespace]
             first = not waiting
             waiting[key] = at
         if first:
-            self._enqueue(namespace_key(key.namespace))
+            self._read_soon(namespace_key(key.namespace))
 
     def take(self, key: Key) -> Shared | None:
         """Return, once, what was read since this key asked."""
@@ -134,41 +145,54 @@ class SharedReads:
             given = self._given.pop(key, None)
         return given.shared if given is not None and self._monotonic() <= given.until else None
 
-    def read(self, namespace: str) -> float | None:
+    def drop(self, key: Key) -> None:
+        """Forget that this key asked, and what was or is being read for it.
+
+        What it asked for has changed: should it ask again, all that was read before is too old.
+        """
+        with self._lock:
+            self._given.pop(key, None)
+            for asked in (self._waiting, self._reading):
+                asked.get(key.namespace, {}).pop(key, None)
+
+    def read(self, namespace: Key) -> float | None:
         """Read for all who asked; on an error nobody is called, and the same again later.
 
         Returns after how many seconds what nobody came for can be forgotten.
         """
+        name = namespace.name
         with self._lock:
-            asked = self._waiting.pop(namespace, {})
+            asked = self._reading[name] = self._waiting.pop(name, {})
+            stages = tuple(asked.values())
         try:
-            read = self._read(namespace, asked) if asked else None
+            read = self._read(name, stages) if stages else None
         except Exception:
             with self._lock:
-                self._waiting[namespace] = asked | self._waiting[namespace]
+                self._waiting[name] = self._reading.pop(name) | self._waiting[name]
             raise
         with self._lock:
+            del self._reading[name]  # from here on nobody changes `asked`
             now = self._monotonic()
             self._given = {key: given for key, given in self._given.items() if given.until >= now}
             if read is not None:
                 until = now + MAX_AGE
                 self._given |= {key: _Given(Shared(read, at), until) for key, at in asked.items()}
-            kept = any(key.namespace == namespace for key in self._given)
+            kept = any(key.namespace == name for key in self._given)
         for key in asked:
-            self._enqueue(key)
+            self._call(key)
         return MAX_AGE if kept else None
 
-    def _read(self, namespace: str, asked: dict[Key, Stage]) -> Surroundings:
+    def _read(self, namespace: str, stages: Collection[Stage]) -> Surroundings:
         # Makers of pods first, all of them: a pod made after they were read has one that was
         # seen to want it.  Among themselves their order says nothing, and each LIST may wait
         # 0.1 s until the API server knows its cache to be fresh (KEP-2340).
         # All pods, completed ones too: one that started and ended unseen by the cache
         # used the volume, and its end starts the grace period.
-        kinds = () if all(at.deleting for at in asked.values()) else tuple(WORKLOADS)
+        kinds = () if all(at.deleting for at in stages) else tuple(WORKLOADS)
         calls: list[Callable[[], Any]] = [
             partial(list_workloads, self._client, namespace, kind) for kind in kinds
         ]
-        if not all(at.departing for at in asked.values()):
+        if not all(at.departing for at in stages):
             calls.append(lambda: self._client.list(JOBS, namespace).items)
         *workloads, jobs = self._together(calls) if calls else [()]
         pods = self._client.list(PODS, namespace)

@@ -72,6 +72,8 @@ CLAIMS = Resource(f"{GROUP}/{VERSION}", PLURAL, EphemeralVolumeClaim, rescue=res
 PVCS = Resource("v1", "persistentvolumeclaims", PersistentVolumeClaim)
 PODS = Resource("v1", "pods", Pod)
 JOBS = Resource("batch/v1", "jobs", Job)
+WATCHED: tuple[Resource[Any], ...] = (CLAIMS, PVCS, PODS, JOBS)
+"""What informers keep a copy of."""
 WORKLOADS = {
     "Deployment": Resource("apps/v1", "deployments", Workload),
     "ReplicaSet": Resource("apps/v1", "replicasets", Workload),

@@ -95,7 +95,7 @@ class Reconciler(Protocol):
     until then this was no success: the backoff of earlier failures goes on growing.
     """
 
-    def __call__(self, key: Key) -> float | None:
+    def __call__(self, key: Key, /) -> float | None:
         """Visit one object, which may be gone."""
 
 

@@ -5,7 +5,7 @@ Every label value exists at zero before the first event, and none is an object's
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 
 from evc.model.errors import ApiError
 from evc.model.meta import Key
-from evc.runtime.queue import Priority
+from evc.runtime.queue import RateLimitingQueue
 from evc.serving import catalogue
 from evc.serving.catalogue import Spec
 from evc.serving.http import Answer, Request
@@ -37,11 +37,11 @@ Values = Mapping[tuple[str, ...], float]
 class Metrics(Observing):
     """Counts what the runtime does; one registry per process."""
 
-    def __init__(self, controller: str, workers: int) -> None:
+    def __init__(self, controllers: Mapping[str, int]) -> None:
+        """``controllers``: how many workers each has; its queue has its name."""
         # controller-runtime has no _created series, and they double the page.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = self.registry = CollectorRegistry()
-        self._controller = controller
         self._reconciles = catalogue.RECONCILES.counter(registry)
         self._errors = catalogue.RECONCILE_ERRORS.counter(registry)
         self._panics = catalogue.RECONCILE_PANICS.counter(registry)
@@ -57,14 +57,17 @@ class Metrics(Observing):
         self._slowpath = catalogue.LEADER_SLOWPATH.counter(registry)
         self._certificate_reads = catalogue.CERTIFICATE_READS.counter(registry)
         self._certificate_errors = catalogue.CERTIFICATE_ERRORS.counter(registry)
-        catalogue.MAX_WORKERS.gauge(registry).labels(controller).set(workers)
-        catalogue.TERMINAL_ERRORS.counter(registry).labels(controller)
-        for result in RESULTS:
-            self._reconciles.labels(controller, result)
-        for metric in (self._errors, self._panics, self._timeouts, self._seconds, self._active):
-            metric.labels(controller)
-        for metric in (self._adds, self._retries, self._waited, self._worked):
-            metric.labels(controller, controller)
+        maximum = catalogue.MAX_WORKERS.gauge(registry)
+        terminal = catalogue.TERMINAL_ERRORS.counter(registry)
+        for controller, workers in controllers.items():
+            maximum.labels(controller).set(workers)
+            terminal.labels(controller)
+            for result in RESULTS:
+                self._reconciles.labels(controller, result)
+            for metric in (self._errors, self._panics, self._timeouts, self._seconds, self._active):
+                metric.labels(controller)
+            for metric in (self._adds, self._retries, self._waited, self._worked):
+                metric.labels(controller, controller)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
 
@@ -76,20 +79,24 @@ class Metrics(Observing):
         """Serve a metric that somebody else keeps: it is read when somebody scrapes."""
         self.registry.register(_Reading(spec, values))
 
-    def measure_queue(
-        self,
-        depth: Callable[[], Mapping[Priority, int]],
-        unfinished: Callable[[], float],
-        longest: Callable[[], float],
-    ) -> None:
-        """Serve the queue's state; ``depth`` is by priority."""
-        name = (self._controller, self._controller)
+    def measure_queues(self, queues: Collection[RateLimitingQueue]) -> None:
+        """Serve the queues' state."""
         self.read(
             catalogue.QUEUE_DEPTH,
-            lambda: {(*name, str(priority.value)): keys for priority, keys in depth().items()},
+            lambda: {
+                (queue.name, queue.name, str(priority.value)): keys
+                for queue in queues
+                for priority, keys in queue.depth().items()
+            },
         )
-        self.read(catalogue.QUEUE_UNFINISHED, lambda: {name: unfinished()})
-        self.read(catalogue.QUEUE_LONGEST, lambda: {name: longest()})
+        self.read(
+            catalogue.QUEUE_UNFINISHED,
+            lambda: {(queue.name, queue.name): queue.unfinished_seconds() for queue in queues},
+        )
+        self.read(
+            catalogue.QUEUE_LONGEST,
+            lambda: {(queue.name, queue.name): queue.longest_running_seconds() for queue in queues},
+        )
 
     def requested(self, host: str) -> Callable[[str, int], None]:
         """Return what the API client calls after each request (code 0: no answer)."""

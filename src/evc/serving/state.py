@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 from evc.model.evc import EphemeralVolumeClaim
@@ -29,13 +29,13 @@ def measure(
     metrics: Metrics,
     *,
     claims: Callable[[], Iterable[EphemeralVolumeClaim]],
-    queue: RateLimitingQueue,
+    queues: Collection[RateLimitingQueue],
     limit: Limit,
     per_minute: int,
     freshness: Freshness,
 ) -> None:
-    """Serve claims, queue, limit (``per_minute`` deletions) and the age of the caches."""
-    metrics.measure_queue(queue.depth, queue.unfinished_seconds, queue.longest_running_seconds)
+    """Serve claims, queues, limit (``per_minute`` deletions) and the age of the caches."""
+    metrics.measure_queues(queues)
     metrics.registry.register(Claims(claims))
     metrics.read(catalogue.DELETION_CAP, lambda: {(): float(per_minute)})
     metrics.read(catalogue.BREAKER_OPEN, lambda: {(): float(limit.open)})

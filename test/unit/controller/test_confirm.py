@@ -12,7 +12,7 @@ from evc.controller.confirm import Confirm
 from evc.controller.events import Recorder
 from evc.controller.gather import OwnWrites
 from evc.controller.reconcile import CATCH_UP_SECONDS, DISAGREEMENT_SECONDS, Reconcile
-from evc.controller.shared import SharedReads, stage
+from evc.controller.shared import SharedReads, namespace_key, stage
 from evc.kube.resources import WORKLOADS
 from evc.model.core import (
     AttachmentSource,
@@ -50,6 +50,7 @@ from unit.builders import (
 
 from .fakes import Cluster, RecordingClient, unlimited
 
+HERE = namespace_key(NAMESPACE)
 KEY = Key(NAMESPACE, "scratch")
 LEAVING = volume().terminating()
 PV = PersistentVolume(ObjectMeta(name="pv-1"), VolumeSpec(CSISource("csi.example.com", "vol-7")))
@@ -60,10 +61,10 @@ DELETE = ("delete", "persistentvolumeclaims")
 def confirm(client: RecordingClient, cached: Observed) -> Observed:
     """Ask, have the namespace read, and come again, as the queue would have it."""
     fake: Any = client
-    reads = SharedReads(fake, lambda key: None, lambda: 0.0)
+    reads = SharedReads(fake, lambda key: None, lambda key: None, lambda: 0.0)
     confirming = Confirm(fake, reads)
     assert confirming(KEY, cached) is None
-    reads.read(NAMESPACE)
+    reads.read(HERE)
     seen = confirming(KEY, cached)
     assert seen is not None
     return seen
@@ -223,12 +224,12 @@ class TestReconcile:
     def reconcile(
         self, cluster: Cluster, client: RecordingClient, now: float = 500
     ) -> float | None:
-        """Visit the key and whatever that puts on the queue; return the last answer for it."""
+        """Visit the key, read its namespace if it asks; return the last answer for the key."""
         queue = [KEY]
         visit = self.visits(cluster, client, queue, now)
         answers: dict[Key, float | None] = {}
         for key in queue:  # grows while it is walked
-            answers[key] = visit(key)
+            answers[key] = visit.reads.read(key) if key == HERE else visit(key)
         return answers[KEY]
 
     def visits(
@@ -245,7 +246,7 @@ class TestReconcile:
             unlimited(),
             dry_run=False,
         )
-        reads = SharedReads(fake, queue.append, lambda: now)
+        reads = SharedReads(fake, queue.append, queue.append, lambda: now)
         return Reconcile(
             cluster.caches, writes, reads, Confirm(fake, reads), apply, lambda: at(now)
         )
@@ -286,7 +287,7 @@ class TestReconcile:
         client = RecordingClient().holding(*running)
         visit = self.visits(Cluster().showing(*running), client, [])
         visit.reads.ask(KEY, stage(self.DONE.value, volume().value))
-        visit.reads.read(NAMESPACE)
+        visit.reads.read(HERE)
         visit(KEY)
         assert visit.reads.take(KEY) is None
 

@@ -24,14 +24,15 @@ DEPARTING = LEAVING._replace(departing=True)
 
 
 class Desk:
-    """Shared reads with what they enqueue written down, at a time that stands still."""
+    """Shared reads with whom they call and what they want read, at a time that stands still."""
 
     def __init__(self, client: RecordingClient | None = None) -> None:
         self.client = client or RecordingClient()
-        self.queue: list[Key] = []
+        self.wanted: list[Key] = []
+        self.called: list[Key] = []
         self.now = 0.0
         fake: Any = self.client
-        self.reads = SharedReads(fake, self.queue.append, lambda: self.now)
+        self.reads = SharedReads(fake, self.wanted.append, self.called.append, lambda: self.now)
 
 
 def test_a_thousand_claims_that_wait_are_served_by_one_read() -> None:
@@ -39,17 +40,17 @@ def test_a_thousand_claims_that_wait_are_served_by_one_read() -> None:
     keys = [Key(NAMESPACE, f"claim-{number}") for number in range(1000)]
     for key in keys:
         desk.reads.ask(key, THERE)
-    assert desk.queue == [HERE]
-    desk.reads.read(NAMESPACE)
+    assert desk.wanted == [HERE]
+    desk.reads.read(HERE)
     assert desk.client.asked.count(("list", "pods")) == 1
-    assert desk.queue == [HERE, *keys]
+    assert desk.called == keys
     assert all(desk.reads.take(key) is not None for key in keys)
 
 
 def test_what_was_read_is_given_to_those_who_asked_and_once() -> None:
     desk = Desk()
     desk.reads.ask(KEY, THERE)
-    desk.reads.read(NAMESPACE)
+    desk.reads.read(HERE)
     assert desk.reads.take(OTHER) is None
     assert desk.reads.take(KEY) is not None
     assert desk.reads.take(KEY) is None
@@ -61,24 +62,89 @@ def test_who_asks_during_a_read_waits_for_the_next() -> None:
 
     class Slow(RecordingClient):
         def list(self, *args: Any, **named: Any) -> Any:
-            if not desk.queue[1:]:
+            if not desk.wanted[1:]:
                 desk.reads.ask(OTHER, THERE)
             return super().list(*args, **named)
 
     desk = Desk(Slow())
     desk.reads.ask(KEY, THERE)
-    desk.reads.read(NAMESPACE)
+    desk.reads.read(HERE)
     assert desk.reads.take(OTHER) is None
-    assert desk.queue == [HERE, HERE, KEY]
-    desk.reads.read(NAMESPACE)
+    assert (desk.wanted, desk.called) == ([HERE, HERE], [KEY])
+    desk.reads.read(HERE)
     assert desk.reads.take(OTHER) is not None
+
+
+class During(RecordingClient):
+    """A client during whose first LIST something happens."""
+
+    def __init__(self, happens: Callable[[], None]) -> None:
+        super().__init__()
+        self._happens: Callable[[], None] | None = happens
+
+    def list(self, *args: Any, **named: Any) -> Any:
+        happens, self._happens = self._happens, None
+        if happens is not None:
+            happens()
+        return super().list(*args, **named)
+
+
+def test_who_asks_again_during_its_read_is_given_it() -> None:
+    """It had asked before; a second read would tell it no more."""
+    desk = Desk(During(lambda: desk.reads.ask(KEY, THERE)))
+    desk.reads.ask(KEY, THERE)
+    desk.reads.read(HERE)
+    assert (desk.wanted, desk.called) == ([HERE], [KEY])
+    assert desk.reads.take(KEY) is not None
+
+
+def test_who_asks_again_at_another_stage_waits_for_the_next() -> None:
+    desk = Desk(During(lambda: desk.reads.ask(KEY, LEAVING)))
+    desk.reads.ask(KEY, THERE)
+    desk.reads.read(HERE)
+    assert (desk.wanted, desk.called) == ([HERE, HERE], [])
+    assert desk.reads.take(KEY) is None
+    desk.reads.read(HERE)
+    shared = desk.reads.take(KEY)
+    assert shared is not None
+    assert shared.stage == LEAVING
+
+
+@pytest.mark.parametrize("asks_again", [False, True])
+def test_who_wanted_it_no_more_for_a_moment_is_not_given_what_was_read_before(
+    asks_again: bool,
+) -> None:
+    """A pod that came and went in that moment may be in it."""
+
+    def changes_its_mind() -> None:
+        desk.reads.drop(KEY)
+        if asks_again:
+            desk.reads.ask(KEY, THERE)
+
+    desk = Desk(During(changes_its_mind))
+    desk.reads.ask(KEY, THERE)
+    desk.reads.read(HERE)
+    assert desk.called == []
+    assert desk.reads.take(KEY) is None
+    desk.reads.read(HERE)
+    assert (desk.reads.take(KEY) is not None) is asks_again
+
+
+def test_who_wants_it_no_more_is_not_called_after_a_failure() -> None:
+    desk = Desk(During(lambda: desk.reads.drop(KEY)).refuse("list", "pods", Unreachable("no")))
+    desk.reads.ask(KEY, THERE)
+    with pytest.raises(Unreachable):
+        desk.reads.read(HERE)
+    asked = len(desk.client.asked)
+    desk.reads.read(HERE)
+    assert (desk.called, len(desk.client.asked)) == ([], asked)
 
 
 def test_namespaces_are_read_apart() -> None:
     desk = Desk()
     desk.reads.ask(KEY, THERE)
     desk.reads.ask(ELSEWHERE, THERE)
-    desk.reads.read(NAMESPACE)
+    desk.reads.read(HERE)
     assert desk.reads.take(KEY) is not None
     assert desk.reads.take(ELSEWHERE) is None
 
@@ -87,7 +153,7 @@ def test_namespaces_are_read_apart() -> None:
 def test_a_read_is_good_for_two_seconds(age: float, given: bool) -> None:
     desk = Desk()
     desk.reads.ask(KEY, THERE)
-    desk.reads.read(NAMESPACE)
+    desk.reads.read(HERE)
     desk.now = age
     assert (desk.reads.take(KEY) is not None) is given
 
@@ -103,16 +169,16 @@ def test_a_server_that_needs_long_for_its_answers_keeps_nobody_from_being_decide
 
     desk = Desk(Slow())
     desk.reads.ask(KEY, THERE)
-    desk.reads.read(NAMESPACE)
+    desk.reads.read(HERE)
     assert desk.reads.take(KEY) is not None
 
 
 def test_what_nobody_came_for_is_forgotten() -> None:
     desk = Desk()
     desk.reads.ask(KEY, THERE)
-    assert desk.reads.read(NAMESPACE) == MAX_AGE
+    assert desk.reads.read(HERE) == MAX_AGE
     desk.now = MAX_AGE + 0.1
-    assert desk.reads.read(NAMESPACE) is None
+    assert desk.reads.read(HERE) is None
     assert desk.reads._given == {}
 
 
@@ -121,10 +187,10 @@ def test_a_read_that_fails_serves_nobody_and_keeps_who_waits() -> None:
     desk = Desk(client)
     desk.reads.ask(KEY, THERE)
     with pytest.raises(Unreachable):
-        desk.reads.read(NAMESPACE)
+        desk.reads.read(HERE)
     assert desk.reads.take(KEY) is None
     client.refusing.clear()
-    desk.reads.read(NAMESPACE)
+    desk.reads.read(HERE)
     assert desk.reads.take(KEY) is not None
 
 
@@ -132,9 +198,9 @@ def test_who_has_yet_to_come_keeps_what_was_read_for_him() -> None:
     """Or a queue that is long would keep him asking for ever, while others are served."""
     desk = Desk()
     desk.reads.ask(KEY, THERE)
-    desk.reads.read(NAMESPACE)
+    desk.reads.read(HERE)
     desk.reads.ask(OTHER, THERE)
-    desk.reads.read(NAMESPACE)
+    desk.reads.read(HERE)
     assert desk.reads.take(KEY) is not None
     assert desk.reads.take(OTHER) is not None
 
@@ -144,9 +210,9 @@ def test_a_bug_in_a_read_keeps_who_waits() -> None:
     desk = Desk(client)
     desk.reads.ask(KEY, THERE)
     with pytest.raises(RecursionError):
-        desk.reads.read(NAMESPACE)
+        desk.reads.read(HERE)
     client.refusing.clear()
-    desk.reads.read(NAMESPACE)
+    desk.reads.read(HERE)
     assert desk.reads.take(KEY) is not None
 
 
@@ -154,30 +220,30 @@ def test_the_backoff_of_a_read_that_fails_is_left_alone() -> None:
     desk = Desk(RecordingClient().refuse("list", "pods", Unreachable("timeout")))
     desk.reads.ask(KEY, THERE)
     with pytest.raises(Unreachable):
-        desk.reads.read(NAMESPACE)
+        desk.reads.read(HERE)
     desk.reads.ask(OTHER, THERE)
-    assert desk.queue == [HERE]
+    assert desk.wanted == [HERE]
 
 
 def test_a_claim_that_is_being_deleted_needs_no_look_at_workloads() -> None:
     desk = Desk()
     desk.reads.ask(KEY, LEAVING)
-    desk.reads.read(NAMESPACE)
+    desk.reads.read(HERE)
     assert set(desk.client.asked) == {("list", "jobs"), ("list", "pods")}
     desk.reads.ask(KEY, LEAVING)
     desk.reads.ask(OTHER, THERE)
-    desk.reads.read(NAMESPACE)
+    desk.reads.read(HERE)
     assert {("list", w.plural) for w in WORKLOADS.values()} < set(desk.client.asked)
 
 
 def test_for_a_claim_that_only_pods_can_keep_nothing_else_is_read() -> None:
     desk = Desk()
     desk.reads.ask(KEY, DEPARTING)
-    desk.reads.read(NAMESPACE)
+    desk.reads.read(HERE)
     assert desk.client.asked == [("list", "pods")]
     desk.reads.ask(KEY, DEPARTING)
     desk.reads.ask(OTHER, LEAVING)
-    desk.reads.read(NAMESPACE)
+    desk.reads.read(HERE)
     assert desk.client.asked[1:] == [("list", "jobs"), ("list", "pods")]
 
 
@@ -185,7 +251,7 @@ def test_workloads_that_may_not_be_listed_are_said_to_be() -> None:
     error = Forbidden("RBAC")
     desk = Desk(RecordingClient().refuse("list", "deployments", error))
     desk.reads.ask(KEY, THERE)
-    desk.reads.read(NAMESPACE)
+    desk.reads.read(HERE)
     shared = desk.reads.take(KEY)
     assert shared is not None
     assert shared.surroundings.workloads["Deployment"] is error
@@ -209,10 +275,10 @@ def test_a_read_from_another_stage_of_the_claims_life_is_not_used(
     confirm = Confirm(fake, desk.reads)
     cached = observed(provided(), volume(), pod().worker().succeeded(at=9))
     assert confirm(KEY, cached) is None
-    desk.reads.read(NAMESPACE)
+    desk.reads.read(HERE)
     change(client)
     assert confirm(KEY, cached) is None
-    desk.reads.read(NAMESPACE)
+    desk.reads.read(HERE)
     # Asked anew at the stage that etcd showed, so a lagging cache cannot make it ask for ever.
     assert confirm(KEY, cached) is not None
 
@@ -227,7 +293,7 @@ def test_a_record_is_confirmed_by_a_look_for_its_claim_alone() -> None:
     assert seen is not None
     assert seen.live
     assert client.asked == [("get", "persistentvolumeclaims")]
-    assert desk.queue == []
+    assert desk.wanted == []
 
 
 def test_a_record_whose_claim_is_still_there_is_judged_after_a_read() -> None:
@@ -238,8 +304,8 @@ def test_a_record_whose_claim_is_still_there_is_judged_after_a_read() -> None:
     fake: Any = client
     confirm = Confirm(fake, desk.reads)
     assert confirm(KEY, observed(done)) is None
-    assert desk.queue == [HERE]
-    desk.reads.read(NAMESPACE)
+    assert desk.wanted == [HERE]
+    desk.reads.read(HERE)
     seen = confirm(KEY, observed(done))
     assert seen is not None
     assert seen.claim == volume().terminating().value
