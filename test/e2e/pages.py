@@ -58,6 +58,7 @@ TOKENS = re.compile(
 )
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 AGE = re.compile(r"\b(\d+[smhd])+\b")
+# Bash ends at the first failure of these, and what it started with it.
 BESIDE = """
 {command} &
 trap "kill -INT $!" EXIT

@@ -125,7 +125,8 @@ def test_what_changes_a_cluster_works_on_one_of_its_own(
 def checkout(tmp_path: Path) -> Path:
     """A copy of this one, as a git repository that a test may change, and set up already."""
     folder = tmp_path / "checkout"
-    others = shutil.ignore_patterns(".git", ".venv", "build", "dist", "bin", "*cache*")
+    ignored = (ROOT / ".gitignore").read_text().replace("/", "").split()
+    others = shutil.ignore_patterns(".git", *ignored)
     shutil.copytree(ROOT, folder, symlinks=True, ignore=others)
     venv = folder / ".venv"
     venv.mkdir()
@@ -140,8 +141,9 @@ def checkout(tmp_path: Path) -> Path:
 def test_what_changes_the_checkout_works_in_a_copy(section: Section, checkout: Path) -> None:
     somebody = {"GIT_AUTHOR_NAME": "Somebody", "GIT_AUTHOR_EMAIL": "somebody@example.com"}
     somebody |= {name.replace("AUTHOR", "COMMITTER"): text for name, text in somebody.items()}
-    path = f"{checkout / 'src'}:{checkout / 'test'}"
-    reader = Reader(somebody | {"PYTHONPATH": path}, checkout)
+    alone = {"GIT_CONFIG_GLOBAL": os.devnull}
+    path = {"PYTHONPATH": f"{checkout / 'src'}:{checkout / 'test'}"}
+    reader = Reader(somebody | alone | path, checkout)
     begin = "git init -q -b main && git add --all && git commit -qm 'What there was'"
     reader.follow(Section("", "", (Block("the copy", "sh", begin),)))
     reader.follow(section)
