@@ -28,7 +28,7 @@ LIVES ?= 10000
 CORES ?= $(shell nproc)
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header
-export PYTHONPATH = test
+export PYTHONPATH = src:test
 
 # Programs that are no Python packages, and their versions.
 LOCALBIN ?= $(CURDIR)/bin

@@ -9,9 +9,15 @@ console   the lines after `$` are run, and print what the block says; `...` stan
           anything, a time for any time, an age for any age
 others    text, not run
 
-A comment before a block says why it cannot be run here (`<!-- not run: REASON -->`, one
-of NOT_RUN). A comment that begins with `test` is a script for the test alone: it makes the
-situation the reader is in.
+A comment says more about the block after it:
+
+not run: REASON   it cannot be run here; one of NOT_RUN
+fails             what it runs must fail
+meanwhile         its lines run until they are stopped: each is, and must end well, when the
+                  script in the comment has run beside it
+
+or about all of its section: PLACES. A comment that begins with `test` is a script for the
+test alone: it makes the situation the reader is in, or looks at what came of it.
 """
 
 from __future__ import annotations
@@ -23,29 +29,44 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
+]
 
 NOT_RUN = {
     "builds an image": "needs Docker and a registry",
-    "takes minutes": "boots or builds whole control planes itself",
-    "runs until stopped": "the operator itself, which every other block needs running",
-    "changes the cluster": "would take away what other sections use; test_manifests.py runs it",
+    "run by .ci/run": "takes minutes; a test looks for it there",
     "needs a kubelet": "logs and exec; kwok's nodes are not real",
-    "a fragment": "part of a manifest, to be read",
 }
 """Why a block is not run, and what that means."""
+
+CLUSTER = "on a cluster of its own"
+CHECKOUT = "in a copy of the checkout"
+PLACES = {CLUSTER, CHECKOUT}
+"""Where a section changes what others use; by default all are told on one cluster."""
 
 SECONDS = 150.0
 TOKENS = re.compile(
     r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$"
-    r"|^<!-- not run: (?P<reason>[^\n]*) -->$"
-    r"|^<!-- test\n(?P<script>.*?)^-->$"
+    r"|^<!-- (?P<comment>[^\n]*?)(?: -->|\n(?P<script>.*?)^-->)$"
     r"|^## (?P<heading>[^\n]*)$",
     re.MULTILINE | re.DOTALL,
 )
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 AGE = re.compile(r"\b(\d+[smhd])+\b")
+# Bash ends at the first failure of these, and what it started with it.
+BESIDE = """
+{command} &
+trap "kill -INT $!" EXIT
+{script}
+trap - EXIT
+kill -INT $!
+wait $!
+"""
 
 
 class PageError(AssertionError):
@@ -61,6 +82,8 @@ class Block:
     language: str
     text: str
     not_run: str | None = None
+    fails: bool = False
+    meanwhile: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,6 +93,7 @@ class Section:
     page: str
     heading: str
     blocks: tuple[Block, ...]
+    where: str = ""
 
     @property
     def name(self) -> str:
@@ -79,41 +103,78 @@ class Section:
 
 def sections(page: str, text: str) -> Iterator[Section]:
     """Cut a page into sections; raises PageError for a block that says not what it is."""
-    heading, blocks, reason = "", list[Block](), None
+    heading, where = "", ""
+    blocks, marks = list[Block](), dict[str, Any]()
     for token in TOKENS.finditer(text):
         place = f"{page}:{text.count(chr(10), 0, token.start()) + 1}"
         if token["heading"] is not None:
-            yield Section(page, heading, tuple(blocks))
-            heading, blocks = token["heading"], []
-        elif token["script"] is not None:
+            yield Section(page, heading, tuple(blocks), where)
+            heading, where, blocks, marks = token["heading"], "", [], {}
+        elif token["comment"] is None:
+            blocks.append(_block(place, token, marks))
+            marks = {}
+        elif token["comment"] == "test":
             blocks.append(Block(place, "sh", token["script"]))
-        elif token["reason"] is not None:
-            reason = token["reason"]
-            if reason not in NOT_RUN:
-                raise PageError(f"{place}: {reason!r} is none of {sorted(NOT_RUN)}")
-            continue
+        elif token["comment"] in PLACES:
+            where = token["comment"]
         else:
-            if not token["language"]:
-                raise PageError(f"{place}: say what the block is: ```text, ```sh, ```yaml ...")
-            lines = token["text"].splitlines()
-            body = "\n".join(line.removeprefix(token["indent"]) for line in lines) + "\n"
-            blocks.append(Block(place, token["language"], body, reason))
-        reason = None
-    yield Section(page, heading, tuple(blocks))
+            marks |= _mark(place, token)
+    yield Section(page, heading, tuple(blocks), where)
+
+
+def _block(place: str, token: re.Match[str], marks: dict[str, Any]) -> Block:
+    if not token["language"]:
+        raise PageError(f"{place}: say what the block is: ```text, ```sh, ```yaml ...")
+    lines = token["text"].splitlines()
+    body = "\n".join(line.removeprefix(token["indent"]) for line in lines) + "\n"
+    return Block(place, token["language"], body, **marks)
+
+
+def _mark(place: str, token: re.Match[str]) -> dict[str, Any]:
+    """What a comment says about the next block, as that block's fields."""
+    match token["comment"].partition(": "):
+        case "not run", _, reason if reason in NOT_RUN:
+            return {"not_run": reason}
+        case "not run", _, reason:
+            raise PageError(f"{place}: {reason!r} is none of {sorted(NOT_RUN)}")
+        case "fails", "", "":
+            return {"fails": True}
+        case "meanwhile", "", "":
+            return {"meanwhile": token["script"]}
+        case comment, _, _ if comment.startswith("Generated by "):
+            return {}
+        case comment, _, _:
+            raise PageError(f"{place}: {comment!r} means nothing here")
+
+
+def told() -> list[Section]:
+    """Every section of every page with something to do."""
+    return [
+        section
+        for page in PAGES
+        for section in sections(str(page.relative_to(ROOT)), page.read_text())
+        if section.blocks
+    ]
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Somebody who does what a section says, at a terminal with this environment."""
+    """Somebody who does what a section says, at a terminal in a folder."""
 
     environment: dict[str, str]
+    """Added to that of the test."""
+    folder: Path = ROOT
 
     def follow(self, section: Section) -> None:
         """Do all of it; raises PageError at the first thing that is not as it says."""
         for block in section.blocks:
             if block.not_run is not None:
                 continue
-            if block.language == "yaml":
+            if block.meanwhile:
+                for line in block.text.splitlines():
+                    command, _, _ = line.partition(" #")
+                    self._run(block, BESIDE.format(command=command, script=block.meanwhile))
+            elif block.language == "yaml":
                 self._run(block, "kubectl apply -f -", block.text)
             elif block.language == "sh":
                 self._run(block, block.text)
@@ -135,8 +196,8 @@ class Reader:
         """Run a script, and return what it printed."""
         with subprocess.Popen(
             ["bash", "-euo", "pipefail", "-c", script],
-            cwd=ROOT,
-            env=os.environ | self.environment,
+            cwd=self.folder,
+            env=_terminal() | self.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -149,9 +210,15 @@ class Reader:
                 os.killpg(process.pid, signal.SIGKILL)
                 said = process.communicate()[0]
                 raise PageError(f"{block.place}: no end in {SECONDS:.0f} s:\n{said}") from None
-        if process.returncode:
+        if bool(process.returncode) is not block.fails:
             raise PageError(f"{block.place}: exit code {process.returncode}\n{script}\n{said}")
         return said
+
+
+def _terminal() -> dict[str, str]:
+    """The environment without what a make or a git hook, in which the test runs, adds to it."""
+    inside = ("MAKE", "MFLAGS", "GIT_")
+    return {name: text for name, text in os.environ.items() if not name.startswith(inside)}
 
 
 def matches(expected: str, said: str) -> bool:
