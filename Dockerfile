@@ -1,8 +1,7 @@
 # The base image of both stages: they must have the same Python in the same place.
-# A tag can be moved. To build what you have checked and nothing else, give its digest:
-#   docker buildx imagetools inspect python:3.11-slim
-#   make docker-build PYTHON_IMAGE=docker.io/library/python:3.11-slim@sha256:...
-ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim
+# Its digest says which, since a tag can be moved: this is 3.11.16 for every platform.  To follow
+# the tag, write here what `docker buildx imagetools inspect python:3.11-slim` shows.
+ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim@sha256:9c900dea9e8fb7e16277c179b555cc72d29a352dbc33cff48ad5a0412fd5bfc7
 
 FROM ${PYTHON_IMAGE} AS builder
 # Nothing but /opt/evc leaves this stage: on a base whose Python is Debian's, pip may install here.

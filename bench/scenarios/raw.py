@@ -7,11 +7,18 @@ from collections.abc import Callable
 
 from bench import objects, procs
 from bench.load import in_parallel
-from bench.result import Result, Size
+from bench.result import Json, Result, Size
 from bench.stage import Stage
-from bench.stats import spread
+from bench.stats import milliseconds, spread
 
 THREADS = 8
+LISTS = (
+    "Before each of these LISTs another kind was written to. A consistent LIST waits until the API"
+    " server's cache of pods is as fresh as etcd, for which it asks etcd every 0.1 s"
+    " ([KEP-2340](https://github.com/kubernetes/enhancements/issues/2340)). A DELETE rests on two"
+    " of them, one after the other: what could make pods, then pods. Twice this is the least that"
+    " there can be from due to DELETE."
+)
 
 
 def run(size: Size) -> Result:
@@ -32,8 +39,21 @@ def run(size: Size) -> Result:
                 rates.setdefault(what, []).append(count / seconds)
         for what, values in rates.items():
             result.add("API server", what, per_second=spread(values, 0))
+        result.add("API server", "list no pods, one by one", takes=_lists(stage, size.pick(200, 5)))
         result.notes.append(f"CPU seconds over all runs: {meter.read()}")
+        result.notes.append(LISTS)
     return result
+
+
+def _lists(stage: Stage, count: int) -> Json:
+    namespace, taken = stage.namespaces[0], []
+    for number in range(count):
+        path = f"/api/v1/namespaces/{namespace}/configmaps"
+        stage.api.create(path, {"metadata": {"name": f"news-{number}"}})
+        began = time.monotonic()
+        stage.api.get(objects.pod_path(namespace))
+        taken.append(time.monotonic() - began)
+    return milliseconds(taken)
 
 
 def _measure(stage: Stage, prefix: str, count: int) -> dict[str, float]:

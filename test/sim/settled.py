@@ -254,8 +254,8 @@ def storms(server: Server, requests: list[Request], lag: float) -> Iterator[str]
     for about, asked in times.items():
         # A namespace, which itself is in none, is read for every claim in it, and its read has
         # a backoff of its own.
-        space, _, name = about.partition("/")
-        most = 1 + sum(other.startswith(f"{name}/") for other in times) if not space else 1
+        within, _, itself = about.partition("/")
+        most = 1 if within else 1 + sum(other.startswith(f"{itself}/") for other in times)
         for first, number in _bursts(asked, MOST_REQUESTS * most):
             yield f"L2: {number} requests about {about} within {WINDOW:.0f} s of {first:.1f}"
             break
