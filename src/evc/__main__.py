@@ -43,6 +43,28 @@ def duration(value: str) -> float:
         raise click.BadParameter(f"{value!r} is no duration such as 15s or 1m30s") from error
 
 
+def stop_signal() -> threading.Event:
+    """Return an event that SIGTERM or SIGINT sets.
+
+    A thread of its own hears of them.  A handler in Python runs in the main thread only, once
+    that is between two instructions; if the kernel interrupts another thread, or this one just
+    before it waits for the event, that is never.
+    """
+    stop = threading.Event()
+    hears, says = os.pipe()
+    os.set_blocking(says, False)
+    signal.set_wakeup_fd(says)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+
+    def listen() -> None:
+        os.read(hears, 1)
+        stop.set()
+
+    threading.Thread(target=listen, name="signals", daemon=True).start()
+    return stop
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="evc")
 def main() -> None:
@@ -189,11 +211,8 @@ def run(namespaces: tuple[str, ...], **flags: Any) -> None:
     except OptionError as error:
         raise click.UsageError(str(error)) from error
     logs.configure(options.log_format)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     try:
-        app.run(options, RealClock(), stop)
+        app.run(options, RealClock(), stop_signal())
     except StartError as error:
         raise click.ClickException(str(error)) from error
     finally:

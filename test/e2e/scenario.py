@@ -307,7 +307,12 @@ class Operator:
     def start(self) -> None:
         """Start it and wait until it is ready."""
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                self._command,
+                stdout=log,
+                stderr=log,
+                env=os.environ | {"PYTHONFAULTHANDLER": "1"},
+            )
         eventually(self._ready, "the operator is ready")
 
     def stop(self) -> float:
@@ -315,7 +320,13 @@ class Operator:
         assert self._process is not None
         began = time.monotonic()
         self._process.send_signal(signal.SIGTERM)
-        assert self._process.wait(timeout=PATIENCE) == 0, self.log.read_text()
+        try:
+            code = self._process.wait(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.send_signal(signal.SIGABRT)  # it writes what each thread does
+            self._process.wait()
+            raise AssertionError(f"it did not stop\n{self.log.read_text()}") from None
+        assert code == 0, self.log.read_text()
         self._process = None
         return time.monotonic() - began
 

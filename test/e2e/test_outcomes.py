@@ -59,7 +59,7 @@ def test_a_retained_volume_outlives_its_claim_that_goes_at_once(scenario: Scenar
 def test_an_expired_claim_can_be_kept(scenario: Scenario) -> None:
     scenario.create(
         "evc",
-        manifests.claim("scratch", expirySeconds=2, onExpiry=RETAIN, ttlSecondsAfterFinished=60),
+        manifests.claim("scratch", expirySeconds=5, onExpiry=RETAIN, ttlSecondsAfterFinished=60),
     )
     claim = scenario.until_reason("scratch", "Retained")
     assert claim["status"]["outcome"] == "Expired"

@@ -748,7 +748,7 @@ def test_kubectl_answers_what_a_stranger_asks(
 
 def test_a_claim_with_a_long_name_is_told_of_too(scenario: Scenario, operator: Operator) -> None:
     name = "a" * 199 + "-" + "b" * 20
-    scenario.create("evc", manifests.claim(name, expirySeconds=1))
+    scenario.create("evc", manifests.claim(name, expirySeconds=5))
     eventually(lambda: events(scenario, name, "Expiring"), "its event")
 
 

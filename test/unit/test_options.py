@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -76,7 +77,7 @@ def given_to_the_app(monkeypatch: pytest.MonkeyPatch, *args: str) -> Options:
 
     monkeypatch.setattr(app, "run", run)
     monkeypatch.setattr("evc.serving.logs.configure", lambda log_format: None)
-    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr("evc.__main__.stop_signal", threading.Event)
     done = CliRunner().invoke(main, ["run", *args])
     assert "far enough" in done.output, done.output
     return given[0]
