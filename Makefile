@@ -213,7 +213,7 @@ build: $(VENV)/.ready ## Build the wheel and the source distribution into dist/.
 run: $(VENV)/.ready ## Run the operator from here against the cluster in your kubeconfig.
 	$(BIN)/evc run
 
-# PYTHON_IMAGE=...@sha256:... builds on a base image pinned by digest: see the Dockerfile.
+# PYTHON_IMAGE=... builds on another base image than the Dockerfile's.
 IMAGE_ARGS = $(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE))
 
 .PHONY: docker-build
