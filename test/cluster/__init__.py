@@ -13,7 +13,8 @@ The rooms, in the order a boot goes through them:
 - `detached` is the control plane that `up` leaves running until `down`.
 - `stages` is what happens to pods on kwok's fake nodes.
 - `isolated` runs a command beside a control plane with one real node instead, which `node` joins
-  to it: containerd and the kubelet, with `images` made from files of this machine. Needs root.
+  to it: containerd and the kubelet. Test pods run `images` made from files of this machine;
+  `builds` is for those that the command builds, and has a registry. Needs root.
 
 A pod runs until it is deleted, but a Job's pod succeeds after one second. Annotations change that,
 each a duration such as `2s`:

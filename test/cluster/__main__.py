@@ -1,16 +1,15 @@
-"""`python -m cluster build | up | status | down | node | image`, our parent on PYTHONPATH."""
+"""`python -m cluster build | up | status | down | node`, our parent on PYTHONPATH."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
-from pathlib import Path
 
 from . import detached, isolated
 from .build import ensure_binaries
 from .errors import ClusterError
-from .images import write_operator
 
 
 def build() -> int:
@@ -55,13 +54,7 @@ COMMANDS = {"build": build, "up": up, "status": status, "down": down}
 
 def node(arguments: argparse.Namespace) -> int:
     """Run a command beside a control plane with one real node (needs root)."""
-    return isolated.run(arguments.run, arguments.image)
-
-
-def image(arguments: argparse.Namespace) -> int:
-    """Write the operator's image without Docker."""
-    write_operator(arguments.archive, arguments.name)
-    return 0
+    return isolated.run(arguments.run, shlex.split(arguments.before))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -72,13 +65,9 @@ def parser() -> argparse.ArgumentParser:
         plain = commands.add_parser(name, help=(command.__doc__ or "").splitlines()[0])
         plain.set_defaults(command=lambda _, command=command: command())
     real = commands.add_parser("node", help=(node.__doc__ or "").splitlines()[0])
-    real.add_argument("--image", type=Path, action="append", default=[], help="a docker-archive")
+    real.add_argument("--before", default="", help="a command that is run with a way out")
     real.add_argument("run", nargs="+", help="finds KUBECONFIG, AUDIT_LOG and kubectl")
     real.set_defaults(command=node)
-    archive = commands.add_parser("image", help=(image.__doc__ or "").splitlines()[0])
-    archive.add_argument("archive", type=Path, help="the docker-archive to write")
-    archive.add_argument("name", help="the image's name, with its tag")
-    archive.set_defaults(command=image)
     return root
 
 

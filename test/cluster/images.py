@@ -1,7 +1,4 @@
-"""Container images without Docker: files of this machine, as a docker-archive of one layer.
-
-`write_tools` makes what test pods run, `write_operator` the operator's image.
-"""
+"""What test pods run: files of this machine, as an image in a docker-archive of one layer."""
 
 from __future__ import annotations
 
@@ -11,8 +8,6 @@ import platform
 import re
 import shutil
 import subprocess
-import sys
-import sysconfig
 import tarfile
 import tempfile
 from collections.abc import Iterable
@@ -24,11 +19,7 @@ from .errors import ClusterError
 PAUSE = "evc.dev/test/pause:1"
 """The image of the container that holds a pod's namespaces open."""
 TOOLS = ["docker.io/library/busybox:latest", "docker.io/library/bash:latest", PAUSE]
-PROJECT = Path(__file__).parents[2]
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-# What a server never imports, two thirds of the standard library by size.
-UNUSED = ["test", "tests", "idlelib", "tkinter", "ensurepip", "turtledemo", "lib2to3"]
-UNUSED += ["site-packages", "dist-packages", "config-*", "*.a"]
 
 
 def write_tools(archive: Path) -> Path:
@@ -46,36 +37,6 @@ def write_tools(archive: Path) -> Path:
         _copy_libraries(root, [folder / "bash"])
         pause = ["/bin/busybox", "sleep", "infinity"]
         return write_image(archive, root, TOOLS, Cmd=pause, Env=["PATH=/bin"])
-
-
-def write_operator(archive: Path, name: str) -> Path:
-    """The operator's image, step by step as the Dockerfile makes it, on this machine's Python."""
-    # Everything keeps its place: an interpreter looks for its library there.
-    python, library = Path(sys.executable).resolve(), Path(sysconfig.get_path("stdlib"))
-    requirements = PROJECT / "requirements" / "run.txt"
-    with tempfile.TemporaryDirectory() as scratch:
-        wheels, root = Path(scratch) / "wheels", Path(scratch) / "root"
-        environment = root / "opt" / "evc"
-        _output(str(python), "-m", "venv", "--without-pip", str(environment))
-        _pip("wheel", "--no-deps", "--no-build-isolation", f"--wheel-dir={wheels}", str(PROJECT))
-        install = [f"--python={environment / 'bin' / 'python'}", "install", "--no-compile"]
-        _pip(*install, "--require-hashes", f"--requirement={requirements}")
-        _pip(*install, "--no-deps", *map(str, wheels.iterdir()))
-        (packages,) = environment.glob("lib/python*/site-packages")
-        _output(sys.executable, str(PROJECT / "image" / "slim.py"), str(packages))
-        shutil.copytree(library, _below(root, library), ignore=shutil.ignore_patterns(*UNUSED))
-        _copy(python, root)
-        _copy_libraries(root, [python, *root.rglob("*.so")])
-        (root / "tmp").mkdir()
-        return write_image(
-            archive,
-            root,
-            [name],
-            Entrypoint=["/opt/evc/bin/python", "-m", "evc"],
-            Cmd=["run"],
-            Env=["PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1"],
-            User="65532:65532",
-        )
 
 
 def write_image(archive: Path, root: Path, names: list[str], **config: Any) -> Path:
@@ -119,9 +80,7 @@ def _copy_libraries(root: Path, binaries: Iterable[Path]) -> None:
     """Copy every shared library these need to the place where the loader looks for it."""
     for binary in binaries:
         for found in re.findall(r"(/\S+) \(0x", _output("ldd", str(binary))):
-            library = Path(found)
-            if root not in library.parents:
-                _copy(library, root)
+            _copy(Path(found), root)
 
 
 def _copy(file: Path, root: Path) -> None:
@@ -133,10 +92,6 @@ def _copy(file: Path, root: Path) -> None:
 
 def _below(root: Path, path: Path) -> Path:
     return root / path.relative_to("/")
-
-
-def _pip(*args: str) -> None:
-    _output(sys.executable, "-m", "pip", "--disable-pip-version-check", *args)
 
 
 def _found(program: str) -> str:

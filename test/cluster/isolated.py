@@ -1,14 +1,18 @@
-"""A command in namespaces of its own, beside a control plane with one real node.
+"""A command in namespaces of its own, beside a control plane with one real node and a registry.
 
 A kubelet wants the machine for itself: fixed ports, mounts, network interfaces, processes that
 outlive it. So the control plane, the node and the command are given a network, mounts and process
 ids of their own. When the command ends so do they, and the kernel takes all of it away. What is
 left for us to remove is one folder and one cgroup, named alike.
+
+What needs a way out of that network, such as the first build of an image, is done before, with
+mounts and process ids of its own: a build that is interrupted leaves nothing either.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -22,7 +26,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Never
 
-from . import node
+from . import builds, node
 from .boot import PROVISIONED, ControlPlane, remove_all
 from .build import ensure_binaries
 from .components import SERVICE_CLUSTER_IP
@@ -33,37 +37,43 @@ PROGRAMS = {
     "containerd": "containerd",
     "ctr": "containerd",
     "runc": "runc",
+    "buildah": "buildah",
+    "debootstrap": "debootstrap",
+    "docker-registry": "docker-registry",
     "busybox": "busybox-static",
     "ip": "iproute2",
     "unshare": "util-linux",
 }
 # If this process is killed, unshare is, and with it the first process of the namespaces: then
 # the kernel ends all others.
-ISOLATE = ["setpriv", "--pdeathsig=KILL", "unshare", "--net", "--mount", "--pid", "--fork"]
+ISOLATE = ["setpriv", "--pdeathsig=KILL", "unshare", "--mount", "--pid", "--fork"]
 ISOLATE += ["--mount-proc", "--kill-child"]
-# Where containerd, CNI and the kubelet write whatever they are told.
-FIXED_FOLDERS = (Path("/run"), Path("/var/log"), Path("/var/lib/cni"))
+# Where containerd, CNI, the kubelet and buildah write whatever they are told.
+FIXED_FOLDERS = tuple(map(Path, ("/run", "/var/log", "/var/lib/cni", "/var/lib/containers")))
 # What tells of a failure: the logs of the control plane and the node, and those of all pods.
 KEPT = ("cluster", "pod-logs")
 CGROUPS = Path("/sys/fs/cgroup")
 CGROUP_SECONDS = 10.0
 
 
-def run(command: list[str], images: list[Path]) -> int:
+def run(command: list[str], before: list[str]) -> int:
     """Run the command as `inside` says, and return its exit code; if it fails, the logs stay.
 
-    `images` are docker-archives that the node is to have besides those in images.TOOLS.
+    If there is a command to run `before`, it has the network of this machine, and must succeed.
+    What either builds, both have; see builds.environment.
     """
     _require_tools()
     ensure_binaries(real_node=True)
     signal.signal(signal.SIGTERM, _leave)
     home = Path(tempfile.mkdtemp(prefix="evc-node-"))
-    code = 1
+    environment = os.environ | builds.environment(home)
+    inner = [*ISOLATE, "--net", sys.executable, "-m", "cluster.isolated", str(home), *command]
+    code = 0
     try:
-        archives = [write_tools(home / "tools.tar"), *(image.absolute() for image in images)]
-        inner = [sys.executable, "-m", "cluster.isolated", str(home), *map(str, archives)]
+        _prepare(home, before, environment)
+        code = 1
         with _cgroup(home.name):
-            code = subprocess.call([*ISOLATE, *inner, "--", *command])
+            code = subprocess.call(inner, env=environment)
     finally:
         _tidy(home, failed=bool(code))
     if code:
@@ -71,15 +81,28 @@ def run(command: list[str], images: list[Path]) -> int:
     return code
 
 
-def inside(home: Path, images: list[Path], command: list[str]) -> None:
-    """Boot a control plane, join a real node with these images to it, and run the command.
+def _prepare(home: Path, command: list[str], environment: dict[str, str]) -> None:
+    """Run what comes first, if anything does; its temporary files go with the others."""
+    scratch = home / "tmp"
+    scratch.mkdir()
+    if command and subprocess.call(
+        [*ISOLATE, *command], env=environment | {"TMPDIR": str(scratch)}
+    ):
+        raise ClusterError(f"{shlex.join(command)} failed")
+
+
+def inside(home: Path, command: list[str]) -> None:
+    """Boot a control plane, join a real node and a registry to it, and run the command.
 
     The command finds KUBECONFIG, AUDIT_LOG and, on its PATH, kubectl. Raises ClusterError if it
     fails.
     """
-    _furnish(home)
+    layout = node.Layout(home, cgroup=home.name)
+    _furnish(layout)
+    tools = write_tools(home / "tools.tar")
     with ControlPlane.boot(nodes=0, directory=home / "cluster") as plane:
-        node.join(plane, node.Layout(home, cgroup=home.name), images)
+        builds.serve(plane, home)
+        node.join(plane, layout, tools)
         given = {
             "KUBECONFIG": str(plane.kubeconfig),
             "AUDIT_LOG": str(plane.audit_log),
@@ -141,17 +164,21 @@ def _tidy(home: Path, *, failed: bool) -> None:
     remove_all([path for path in home.iterdir() if path.name not in KEPT] if failed else [home])
 
 
-def _furnish(home: Path) -> None:
+def _furnish(layout: node.Layout) -> None:
     """Give the empty namespaces the node's addresses, and folders that programs insist on."""
     if [name for _, name in socket.if_nameindex()] != ["lo"]:
         raise ClusterError("this needs a network namespace of its own")
     _run("ip", "link", "set", "lo", "up")
     for address in (SERVICE_CLUSTER_IP, node.ADDRESS):
         _run("ip", "address", "add", f"{address}/32", "dev", "lo")
-    for folder in FIXED_FOLDERS:
+    # In memory also because overlays cannot be stacked, should this be a container itself.
+    for folder in (*FIXED_FOLDERS, layout.containers):
         folder.mkdir(exist_ok=True)
         _run("mount", "-t", "tmpfs", "tmpfs", str(folder))
-    volumes = home / "volumes"
+    hosts = layout.home / "hosts"
+    hosts.write_text(f"127.0.0.1 localhost {builds.REGISTRY}\n")
+    _run("mount", "--bind", str(hosts), "/etc/hosts")
+    volumes = layout.home / "volumes"
     for folder in (volumes, PROVISIONED):
         folder.mkdir(exist_ok=True)
     _run("mount", "--bind", str(volumes), str(PROVISIONED))
@@ -162,9 +189,7 @@ def _run(*command: str) -> None:
 
 
 if __name__ == "__main__":
-    separator = sys.argv.index("--")
-    folder, *archives = map(Path, sys.argv[1:separator])
     try:
-        inside(folder, archives, sys.argv[separator + 1 :])
+        inside(Path(sys.argv[1]), sys.argv[2:])
     except ClusterError as error:
         sys.exit(f"error: {error}")

@@ -13,6 +13,7 @@ from typing import Any
 
 from .boot import ControlPlane
 from .build import ensure_binaries
+from .builds import REGISTRY
 from .components import SERVICE_CLUSTER_IP
 from .errors import ClusterError
 from .images import PAUSE
@@ -41,18 +42,26 @@ class Layout:
         """The folder of the pods' network configuration."""
         return self.home / "net.d"
 
+    @property
+    def containers(self) -> Path:
+        """Where containerd keeps images and containers."""
+        return self.home / "containerd"
 
-def join(plane: ControlPlane, layout: Layout, images: list[Path]) -> None:
-    """Start containerd and the kubelet, and return when pods can run."""
+    @property
+    def registries(self) -> Path:
+        """The folder that says how each registry is reached."""
+        return self.home / "registries"
+
+
+def join(plane: ControlPlane, layout: Layout, tools: Path) -> None:
+    """Start containerd and the kubelet, and return when pods of that image can run."""
     write_files(plane, layout)
     plane.start("gateway", gateway(plane))
     plane.start("containerd", ["containerd", f"--config={layout.home / 'containerd.toml'}"])
     plane.wait_for("containerd", lambda: _ctr(layout, "version").returncode == 0)
-    for image in images:
-        # Imported for the snapshotter that the kubelet's containers use.
-        loaded = _ctr(layout, "image", "import", "--snapshotter=native", str(image))
-        if loaded.returncode:
-            raise ClusterError(f"containerd cannot import {image}: {loaded.stderr.strip()}")
+    loaded = _ctr(layout, "image", "import", str(tools))
+    if loaded.returncode:
+        raise ClusterError(f"containerd cannot import {tools}: {loaded.stderr.strip()}")
     plane.start("kubelet", kubelet(plane, layout))
     ready = ["wait", f"node/{NAME}", "--for=condition=Ready", "--timeout=0"]
     plane.wait_for(
@@ -86,17 +95,20 @@ def kubelet(plane: ControlPlane, layout: Layout) -> list[str]:
 def write_files(plane: ControlPlane, layout: Layout) -> None:
     """Write the configuration of containerd, the pods' network and the kubelet."""
     (layout.home / "containerd.toml").write_text(_containerd(layout))
+    registry = layout.registries / REGISTRY
+    registry.mkdir(parents=True)
+    (registry / "hosts.toml").write_text(f'[host."http://{REGISTRY}"]\n')
     layout.network.mkdir()
     (layout.network / "pods.conflist").write_text(json.dumps(_network(layout)))
     (layout.home / "kubelet.json").write_text(json.dumps(_kubelet(plane, layout)))
 
 
 def _containerd(layout: Layout) -> str:
-    """Native snapshots are plain copies: they work where overlays cannot be stacked."""
+    """An overlay counts only what a container writes; copies of an image would exceed its limit."""
     cri = 'plugins."io.containerd.grpc.v1.cri"'
     return f"""
 version = 2
-root = "{layout.home / "containerd"}"
+root = "{layout.containers}"
 state = "/run/containerd"
 [grpc]
 address = "{layout.socket}"
@@ -104,7 +116,7 @@ address = "{layout.socket}"
 sandbox_image = "{PAUSE}"
 restrict_oom_score_adj = true
 [{cri}.containerd]
-snapshotter = "native"
+snapshotter = "overlayfs"
 [{cri}.containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 [{cri}.containerd.runtimes.runc.options]
@@ -112,6 +124,8 @@ SystemdCgroup = false
 [{cri}.cni]
 bin_dir = "{plugin_folder()}"
 conf_dir = "{layout.network}"
+[{cri}.registry]
+config_path = "{layout.registries}"
 """
 
 

@@ -12,6 +12,7 @@ others    text, not run
 A comment says more about the block after it:
 
 not run: REASON   it cannot be run here; one of NOT_RUN
+needs: NEED       only a reader who has that can run it; one of NEEDS
 fails             what it runs must fail
 meanwhile         its lines run until they are stopped: each is, and must end well, when the
                   script in the comment has run beside it
@@ -38,11 +39,13 @@ PAGES = [
 ]
 
 NOT_RUN = {
-    "builds an image": "needs Docker and a registry",
     "run by .ci/run": "takes minutes; a test looks for it there",
-    "needs a kubelet": "logs and exec; kwok's nodes are not real",
 }
 """Why a block is not run, and what that means."""
+
+NETWORK, REGISTRY, KUBELET = "the network", "a registry", "a kubelet"
+NEEDS = {NETWORK, REGISTRY, KUBELET}
+"""What is not everywhere: `make e2e CLUSTER=node` has it, the first before there is a node."""
 
 CLUSTER = "on a cluster of its own"
 CHECKOUT = "in a copy of the checkout"
@@ -82,6 +85,7 @@ class Block:
     language: str
     text: str
     not_run: str | None = None
+    needs: str = ""
     fails: bool = False
     meanwhile: str = ""
 
@@ -137,6 +141,8 @@ def _mark(place: str, token: re.Match[str]) -> dict[str, Any]:
             return {"not_run": reason}
         case "not run", _, reason:
             raise PageError(f"{place}: {reason!r} is none of {sorted(NOT_RUN)}")
+        case "needs", _, need if need in NEEDS:
+            return {"needs": need}
         case "fails", "", "":
             return {"fails": True}
         case "meanwhile", "", "":
@@ -157,6 +163,11 @@ def told() -> list[Section]:
     ]
 
 
+def told_with(need: str) -> list[Section]:
+    """Those with something to do that needs that, one of NEEDS."""
+    return [section for section in told() if need in {block.needs for block in section.blocks}]
+
+
 @dataclass(frozen=True)
 class Reader:
     """Somebody who does what a section says, at a terminal in a folder."""
@@ -164,11 +175,15 @@ class Reader:
     environment: dict[str, str]
     """Added to that of the test."""
     folder: Path = ROOT
+    has: str = ""
+    """One of NEEDS: what needs it is done, and nothing else."""
+    seconds: float = SECONDS
+    """How long a block may take."""
 
     def follow(self, section: Section) -> None:
         """Do all of it; raises PageError at the first thing that is not as it says."""
         for block in section.blocks:
-            if block.not_run is not None:
+            if block.not_run is not None or block.needs != self.has:
                 continue
             if block.meanwhile:
                 for line in block.text.splitlines():
@@ -205,11 +220,11 @@ class Reader:
             start_new_session=True,  # so that what it started can be ended with it
         ) as process:
             try:
-                said, _ = process.communicate(stdin, timeout=SECONDS)
+                said, _ = process.communicate(stdin, timeout=self.seconds)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 said = process.communicate()[0]
-                raise PageError(f"{block.place}: no end in {SECONDS:.0f} s:\n{said}") from None
+                raise PageError(f"{block.place}: no end in {self.seconds:.0f} s:\n{said}") from None
         if bool(process.returncode) is not block.fails:
             raise PageError(f"{block.place}: exit code {process.returncode}\n{script}\n{said}")
         return said

@@ -20,6 +20,7 @@ from e2e.conftest import install_kinds
 from e2e.pages import (
     CHECKOUT,
     CLUSTER,
+    NEEDS,
     NOT_RUN,
     ROOT,
     Block,
@@ -183,6 +184,11 @@ def test_what_is_not_run_is_marked_with_a_reason_that_is_used() -> None:
     assert {block.not_run for block in not_run()} == NOT_RUN.keys()
 
 
+def test_what_needs_more_than_this_cluster_is_run_by_ci() -> None:
+    assert {block.needs for section in told() for block in section.blocks} == {"", *NEEDS}
+    assert "make e2e CLUSTER=node\n" in (ROOT / ".ci" / "run").read_text()
+
+
 def block(language: str, text: str, **marks: Any) -> Section:
     return Section("page.md", "", (Block("page.md:1", language, text, **marks),))
 
@@ -231,9 +237,9 @@ def test_an_unmarked_block_is_found(text: str, says: str) -> None:
 
 
 def test_a_mark_is_for_the_next_block_only() -> None:
-    text = "<!-- not run: needs a kubelet -->\n```sh\nfalse\n```\n## Two\n```sh\ntrue\n```\n"
+    text = "<!-- not run: run by .ci/run -->\n```sh\nfalse\n```\n## Two\n```sh\ntrue\n```\n"
     first, second = sections("page.md", text)
-    assert [found.blocks[0].not_run for found in (first, second)] == ["needs a kubelet", None]
+    assert [found.blocks[0].not_run for found in (first, second)] == ["run by .ci/run", None]
 
 
 def test_times_ages_and_widths_may_differ() -> None:
