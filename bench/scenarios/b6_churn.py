@@ -75,7 +75,8 @@ def settle(stage: Stage, program: Program, live: int) -> None:
     before = seed.pods_served(stage)
     seed.clones(stage, namespace, "alive", live)
     until(lambda: seed.pods_served(stage) >= before + live, "the clones are served", PREPARE)
-    procs.wait_idle(program.pid)  # it looks at each of them
+    for pid in stage.pids(program).values():
+        procs.wait_idle(pid)  # each looks at each of them
 
 
 def _figures(

@@ -9,7 +9,8 @@ Promises (each has a test of its name in ``test/unit/runtime/test_reflector.py``
 4.  *Never hot*: at most one attempt per 0.8 s, slowing down to one per 30 s (1.6 s where
     connections are refused), until a watch has lived for 30 s.
 5.  *A closed watch resumes* after the last revision seen, bookmarks included.
-6.  *410 lists again from scratch*, in a watch and in the middle of a paged list.
+6.  *410 lists again from scratch*, in a watch and in the middle of a paged list; at once if
+    it answers the resume of a watch, which had its pause.
 7.  *A server without streaming lists is paged*, and not asked again.
 8.  *Retry-After is a minimum.*
 9.  *The past is refused*: a list older than the cache is not believed, an event older

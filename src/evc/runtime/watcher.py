@@ -14,6 +14,7 @@ from typing import Generic, NamedTuple, TypeAlias
 
 from evc.model.errors import (
     ApiError,
+    Expired,
     Forbidden,
     Invalid,
     NotListening,
@@ -77,10 +78,14 @@ class Paging(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Watching:
-    """The cache is complete and follows the watch opened at ``since``."""
+    """The cache is complete and follows the watch opened at ``since``.
+
+    ``resumed``: it was opened without a list, and has not brought anything yet.
+    """
 
     memory: Memory
     since: float
+    resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +214,8 @@ def step(state: State[T], received: Input[T], now: float) -> Step[T]:
 def _begin(state: Pausing, now: float) -> Step[T]:
     memory = state.memory
     if state.resume:
-        return Step(Watching(memory, now), ask=OpenWatch(str(memory.seen), False))
+        resumed = Watching(memory, now, resumed=True)
+        return Step(resumed, ask=OpenWatch(str(memory.seen), False))
     if memory.streams:
         return Step(Streaming(memory, now), ask=OpenWatch("", True))
     return Step(Paging(memory), ask=ListPage())
@@ -293,6 +299,10 @@ def _write(event: WatchEvent[T]) -> Write[T] | None:
 
 def _watch_over(state: Watching, over: Ended | Failed, now: float) -> Step[T]:
     memory = state.memory
+    if state.resumed and isinstance(over, Failed) and isinstance(over.error, Expired):
+        # Its pause is behind it, and a list is all that this attempt can be.  After a list
+        # no watch is resumed, so the next 410 does pause.
+        return _begin(Pausing(memory), now)
     if now - state.since >= HEALTHY_AFTER:
         memory = replace(memory, failures=0)
     if isinstance(over, Failed):

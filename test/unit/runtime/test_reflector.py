@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -186,6 +187,17 @@ def test_never_hot_when_every_request_fails(fault: str) -> None:
             "at most the one immediate page after the refused stream"
         )
     assert len(times) <= 3600 / MAX_DELAY + 12
+
+
+def test_never_hot_when_every_resume_is_too_late() -> None:
+    room = Room(*["serve", "close", "gone"] * 2000, end=3600).run()
+    assert room.verbs()[:6] == ["stream", "watch", "stream", "watch", "stream", "watch"]
+    lists = [
+        when for verb, when in zip(room.verbs(), room.opened(), strict=True) if verb == "stream"
+    ]
+    gaps = [b - a for a, b in itertools.pairwise(lists)]
+    assert gaps[:7] == pytest.approx([0.8, 1.6, 3.2, 6.4, 12.8, 25.6, MAX_DELAY])
+    assert len(lists) <= 3600 / MAX_DELAY + 10
 
 
 def test_a_watch_that_lived_long_is_reopened_after_the_shortest_delay() -> None:

@@ -79,7 +79,23 @@ def test_a_server_known_not_to_stream_is_paged() -> None:
 
 def test_a_resume_asks_for_what_follows_the_last_revision() -> None:
     after = step(pausing(seen=17, resume=True), Woke(), OPENED)
-    assert after == (Watching(Memory(17, True, 1), OPENED), None, OpenWatch("17", False))
+    resumed = Watching(Memory(17, True, 1), OPENED, resumed=True)
+    assert after == (resumed, None, OpenWatch("17", False))
+
+
+def test_a_resume_that_comes_too_late_lists_at_once_and_only_once() -> None:
+    resumed = step(pausing(seen=17, resume=True), Woke(), OPENED).state
+    lists = step(resumed, Failed(GONE), 101.0)
+    assert lists == (Streaming(Memory(17, True, 1), 101.0), None, OpenWatch("", True))
+    listed = step(lists.state, Received(LIST_END), 102.0).state
+    again = step(listed, Failed(GONE), 103.0)
+    assert again == (pausing(seen=20, resume=False, failures=2), None, Pause(1.6, GONE))
+
+
+def test_a_resumed_watch_that_brought_something_has_a_pause() -> None:
+    resumed = step(pausing(seen=10, resume=True), Woke(), OPENED).state
+    watches = step(resumed, Received(ADDED), 101.0).state
+    assert step(watches, Failed(GONE), 102.0).ask == Pause(1.6, GONE)
 
 
 def test_a_streaming_list_collects_until_its_bookmark_and_goes_on_as_a_watch() -> None:
