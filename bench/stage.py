@@ -260,6 +260,11 @@ class Stage:
         self._programs.append(program)
         return program
 
+    def wait_idle(self, *programs: Program) -> None:
+        """Wait until neither these nor the control plane have anything left to do."""
+        for pid in self.pids(*programs).values():
+            procs.wait_idle(pid)
+
     def pids(self, *programs: Program) -> dict[str, int]:
         """Process ids of the control plane, the driver and these, by name."""
         parts = procs.children(self.plane.warden_pid)

@@ -11,16 +11,14 @@ from bench.result import Result, Size
 from bench.stage import BenchError, Program, Stage, until
 from bench.stats import milliseconds
 
-SETTLED = 3.0
-
 
 def run(size: Size) -> Result:
     """Over twenty namespaces and in a single one, ours and kopf's."""
     result = Result(
         "B5",
         "Burst: designated pods finish together",
-        "As many claims as pods, each used; then all pods succeed within about a second and stay"
-        " as completed objects. Due is finishedAt (whole seconds) + 1 s. Gone is at least ten"
+        "As many claims as pods, each used; when nobody has anything left to do, all pods succeed"
+        " within about a second and stay as completed objects. Due is finishedAt (whole seconds) + 1 s. Gone is at least ten"
         " seconds after the DELETE: both operators let an unmount finish before they release"
         " a volume from completed pods. One run each.",
     )
@@ -36,6 +34,7 @@ def _one(result: Result, count: int, namespaces: int, *, peer: bool) -> None:
         program = (stage.peer("kopf_evc.py") if peer else stage.operator()).start()
         lives = Lives(stage, run_seconds=None)
         _make(stage, lives, count)
+        stage.wait_idle(program)
         stage.audit.mark()
         meter = procs.Meter(stage.pids(program))
         began = time.time()
@@ -59,7 +58,6 @@ def _make(stage: Stage, lives: Lives, count: int) -> None:
         namespace = stage.namespaces[number % len(stage.namespaces)]
         lives.begin(now + number / per_second, namespace, f"c-{number}")
     until(lambda: all(life.started for life in lives.lives.values()), "every claim is used", 300)
-    time.sleep(SETTLED)
 
 
 def _report(

@@ -39,7 +39,8 @@ def _one(result: Result, live: int, rate: float, seconds: float, *, peer: bool) 
     with Stage.boot(NAMESPACES if live else 20) as stage:
         program = (stage.peer("kopf_evc.py") if peer else stage.operator()).start()
         if live:
-            settle(stage, program, live)
+            settle(stage, live)
+        stage.wait_idle(program)
         lives = Lives(stage)
         before = None if peer else Scrape(program)
         stage.audit.mark()
@@ -63,7 +64,7 @@ def _one(result: Result, live: int, rate: float, seconds: float, *, peer: bool) 
         program.stop()
 
 
-def settle(stage: Stage, program: Program, live: int) -> None:
+def settle(stage: Stage, live: int) -> None:
     """Have one claim used for long, then clone it."""
     lives = Lives(stage, run_seconds=None)
     namespace = stage.namespaces[0]
@@ -75,8 +76,6 @@ def settle(stage: Stage, program: Program, live: int) -> None:
     before = seed.pods_served(stage)
     seed.clones(stage, namespace, "alive", live)
     until(lambda: seed.pods_served(stage) >= before + live, "the clones are served", PREPARE)
-    for pid in stage.pids(program).values():
-        procs.wait_idle(pid)  # each looks at each of them
 
 
 def _figures(

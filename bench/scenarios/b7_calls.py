@@ -54,7 +54,8 @@ def run(size: Size) -> Result:
 def _restart(result: Result, live: int) -> None:
     with Stage.boot(20) as stage:
         operator = stage.operator().start()
-        settle(stage, operator, live)
+        settle(stage, live)
+        stage.wait_idle(operator)
         operator.stop()
         stage.audit.mark()
         operator.start()
