@@ -18,9 +18,9 @@ def run(size: Size) -> Result:
         "B5",
         "Burst: designated pods finish together",
         "As many claims as pods, each used; when nobody has anything left to do, all pods succeed"
-        " within about a second and stay as completed objects. Due is finishedAt (whole seconds) + 1 s. Gone is at least ten"
-        " seconds after the DELETE: both operators let an unmount finish before they release"
-        " a volume from completed pods. One run each.",
+        " within about a second and stay as completed objects. Due is finishedAt (whole seconds)"
+        " + 1 s. Gone is at least ten seconds after the DELETE: both operators let an unmount"
+        " finish before they release a volume from completed pods. One run each.",
     )
     count = size.pick(1000, 10)
     for namespaces in (20, 1):
