@@ -126,7 +126,7 @@ def work_client(
         Transport(
             cluster,
             user_agent=_user_agent(),
-            connections=options.workers + READERS * (1 + len(WORKLOADS)) + watches,
+            connections=options.workers + 2 * READERS + watches,
             on_request=metrics.requested(cluster.host),
             wait=stop.wait,
             time_left=deadline.left,
@@ -311,7 +311,7 @@ def informers(
     follow: Callable[[PersistentVolumeClaim | None, PersistentVolumeClaim | None], None]
     | None = None,
 ) -> Scope:
-    """Build the four informers of a namespace and what their changes enqueue.
+    """Build the informers of a namespace and what their changes enqueue.
 
     ``follow`` hears of volumes before the queue does, and must not raise.
     """
@@ -343,6 +343,10 @@ def informers(
             reflector(PVCS, caches.pvcs, pvc_changed),
             reflector(PODS, caches.pods, enqueue.pod_changed),
             reflector(JOBS, caches.jobs, enqueue.job_changed),
+            *(
+                reflector(WORKLOADS[kind], store, partial(enqueue.workload_changed, kind))
+                for kind, store in caches.workloads.items()
+            ),
         ),
     )
 
@@ -374,7 +378,7 @@ def reconciler(
         caches=caches,
         writes=writes,
         reads=shared,
-        confirm=Confirm(client, shared),
+        confirm=Confirm(client, caches, shared),
         apply=Apply(
             client, writes, recorder, may_write, clock.now, limit, dry_run=dry_run, observer=told
         ),

@@ -12,8 +12,10 @@ from typing import Any
 
 from seeded_bugs import blast, switches, work_over
 from sim.faults import CRASHES
+from sim.kinds import PVCS, WORKLOADS
 from sim.ledger import Limits
 from sim.profile import Profile
+from sim.streams import Lag
 
 Switch = Callable[[], AbstractContextManager[Any]]
 
@@ -67,6 +69,22 @@ def only(*work: str) -> Callable[[Profile], Profile]:
 def herd(profile: Profile) -> Profile:
     """More volumes due at once than the breaker lets go."""
     return replace(profile.without_faults(), claims=0, herd=26, limits=Limits(percent=10))
+
+
+def contested(profile: Profile) -> Profile:
+    """Two operators, which freeze now and then."""
+    return replace(profile, operators=2, faults={"pause": 0.1}, herd=0)
+
+
+def behind(profile: Profile) -> Profile:
+    """Hears late of volumes, with which people do what they like."""
+    return replace(profile, mischief=3, faults={"pause": 0.01}, lag=Lag({PVCS: 30.0}), herd=0)
+
+
+def late_workloads(profile: Profile) -> Profile:
+    """Hears late of what makes pods and is scaled up and down."""
+    late = Lag(dict.fromkeys(WORKLOADS, 30.0))
+    return replace(only("replicas")(profile), faults={"pause": 0.01}, lag=late)
 
 
 def dry(profile: Profile) -> Profile:
@@ -123,6 +141,7 @@ BUGS: tuple[Bug, ...] = (
         "a leader of yesterday deletes",
         ("lease",),
         switches.no_lease_check,
+        shape=contested,
     ),
     Bug(
         "partial page treated as full",
@@ -187,6 +206,7 @@ BUGS: tuple[Bug, ...] = (
         "a mark taken off is put on again",
         ("S2",),
         switches.applies_to_any_version,
+        shape=behind,
     ),
     Bug(
         "read before it asked",
@@ -280,6 +300,19 @@ BUGS: tuple[Bug, ...] = (
         ("S1",),
         work_over.owners_of_workloads_ignored,
         shape=only("rollout"),
+    ),
+    Bug(
+        "workload read from cache",
+        "one that was scaled up a moment ago",
+        ("S1",),
+        work_over.workloads_believed,
+        shape=late_workloads,
+    ),
+    Bug(
+        "deaf cache believed",
+        "a cache whose watch has failed does not know what there is",
+        ("S4",),
+        work_over.deaf_caches_believed,
     ),
     Bug(
         "owner asked at the end",

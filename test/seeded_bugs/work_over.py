@@ -7,7 +7,10 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
+from msgspec import structs
+
 from evc.controller import confirm, events, owners
+from evc.model.core import Workload
 from evc.policy import owners as judging
 from evc.policy import usage, world
 
@@ -51,17 +54,31 @@ def wanted_replicas_ignored() -> AbstractContextManager[Any]:
     def wants(workload: Any) -> bool:
         return workload.spec.replicas is None and bool(real(workload))
 
-    return patch.object(owners, "wants_pods", wants)
+    return patch.object(judging, "wants_pods", wants)
 
 
 def deployments_not_asked() -> AbstractContextManager[Any]:
     """Their ReplicaSets are thought to say it all."""
-    real = owners.wanting
+    real = judging.wants_pods
 
-    def wanting(evc: Any, workloads: Any) -> Any:
-        return (o for o in real(evc, workloads) if not o.name.startswith("Deployment/"))
+    def wants(workload: Any) -> bool:
+        return workload.kind != "Deployment" and bool(real(workload))
 
-    return patch.object(confirm, "wanting", wanting)
+    return patch.object(judging, "wants_pods", wants)
+
+
+def workloads_believed() -> AbstractContextManager[Any]:
+    """What the cache says of workloads is not asked again."""
+
+    def call(_: Any, evc: Any, observed: Any, workloads: Any) -> Any:
+        return map(judging.as_owner, workloads)
+
+    return patch.object(owners.AskOwners, "__call__", call)
+
+
+def deaf_caches_believed() -> AbstractContextManager[Any]:
+    """A cache of workloads whose watch has failed counts as complete."""
+    return patch.object(confirm, "unlisted", lambda workloads: iter(()))
 
 
 def daemons_believed() -> AbstractContextManager[Any]:
@@ -72,11 +89,11 @@ def daemons_believed() -> AbstractContextManager[Any]:
             return not workload.metadata.deleting and workload.status.desired_number_scheduled > 0
         return not workload.metadata.deleting and workload.spec.replicas != 0
 
-    return patch.object(owners, "wants_pods", wants)
+    return patch.object(judging, "wants_pods", wants)
 
 
 def owners_of_owners_ignored() -> AbstractContextManager[Any]:
-    return patch.object(owners, "unknown_controllers", lambda references: iter(()))
+    return patch.object(owners, "_askable", lambda references: iter(()))
 
 
 def dead_mens_events_lost() -> AbstractContextManager[Any]:
@@ -85,7 +102,15 @@ def dead_mens_events_lost() -> AbstractContextManager[Any]:
 
 
 def owners_of_workloads_ignored() -> AbstractContextManager[Any]:
-    return patch.object(owners, "behind", lambda *_: iter(()))
+    real = owners.AskOwners._read
+
+    def read(self: Any, seen: Any, namespace: str) -> Any:
+        found = real(self, seen, namespace)
+        if not isinstance(found, Workload):
+            return found
+        return structs.replace(found, metadata=structs.replace(found.metadata, owner_references=()))
+
+    return patch.object(owners.AskOwners, "_read", read)
 
 
 def owner_asked_at_the_end() -> AbstractContextManager[Any]:

@@ -7,6 +7,7 @@ from sim.facts import (
     HOLD,
     OWNER_UID,
     born,
+    claim_name,
     designated,
     job_end,
     offered_to,
@@ -71,9 +72,12 @@ class Deletions(Judge):
             self._violated("S4", f"{commit.name} deleted though a live read failed")
         if not visit.led:
             self._violated("lease", f"{commit.name} deleted by {commit.actor}, which does not lead")
-        missing = {EVCS, PVCS, PODS, JOBS, *WORKLOADS} - set(visit.seen)
+        missing = {EVCS, PVCS, PODS, JOBS} - set(visit.seen)
         if missing:
             self._violated("S4", f"{commit.name} deleted without a live read of {missing}")
+        for plural in WORKLOADS:
+            if self._ledger.deaf.get((commit.actor, plural), self._world.now) < visit.asked:
+                self._violated("S4", f"{commit.name} deleted while nothing is heard of {plural}")
 
     def _unused(self, commit: Commit, evc: Json, visit: Visit) -> None:
         namespace, name = commit.name.namespace, commit.name.name
@@ -87,25 +91,27 @@ class Deletions(Judge):
 
     def _owners_over(self, commit: Commit, evc: Json, visit: Visit) -> None:
         """No maker of designated pods goes on, of a known kind or not."""
-        namespace, name = commit.name.namespace, commit.name.name
+        namespace = commit.name.namespace
+        makers = self._makers(commit, evc, visit)
         for plural in WORKLOADS:
-            then = self._server.items_at(plural, visit.seen.get(plural, 0))
-            wanted = {uid(item) for item in then if wants_pods(item)}
+            read = {visit.seen.get(PODS, 0), visit.seen.get(plural, visit.seen.get(PODS, 0))}
+            then = [self._server.items_at(plural, revision) for revision in read]
+            wanted = [{uid(item) for item in items if wants_pods(item)} for items in then]
             for item in self._server.items(plural, namespace):
-                template = template_of(item)
-                ours = name in claim_names(template) or designated(evc, template)
-                if ours and uid(item) in wanted and wants_pods(item):
+                always = wants_pods(item) and all(uid(item) in some for some in wanted)
+                if always and uid(item) in makers and self._makes(evc, item):
                     self._violated("S1", f"{commit.name} deleted under {_title(item)}")
         present = {uid(m): m for p in FOREIGN for m in self._server.items(p, namespace)}
-        for maker in self._makers(commit, evc, visit):
+        for maker in makers:
             # Whoever sees one of its pods can know of it, whether he asked it or not.
             known = maker in present and self._ledger.born[maker] <= visit.seen.get(PODS, 0)
             if known and goes_on(present[maker]):
                 self._violated("S1", f"{commit.name} deleted under {_title(present[maker])}")
 
     def _makers(self, commit: Commit, evc: Json, visit: Visit) -> set[str]:
-        """Uids of all whose work the operator can know this to be: the makers of pods, Jobs and
-        other workloads that are there, and those it has noted; and the makers of all these.
+        """Uids of all whose work the operator can know this to be: the workloads that its caches
+        show, the makers of pods and Jobs that are there, and those it has noted; and the makers
+        of all these.
         """
         namespace, name = commit.name.namespace, commit.name.name
         near, makers = [], set[str]()
@@ -118,9 +124,9 @@ class Deletions(Judge):
             if ours and (end is None or end >= born(evc)):
                 near += [owner["uid"] for owner in meta(job).get("ownerReferences", ())]
         for plural in WORKLOADS:
-            for item in self._ledger.visible(plural, namespace, visit):
-                if designated(evc, template_of(item)) or name in claim_names(template_of(item)):
-                    near += [owner["uid"] for owner in meta(item).get("ownerReferences", ())]
+            for item in self._server.items_at(plural, visit.told.get(plural, 0)):
+                if meta(item)["namespace"] == namespace and self._makes(evc, item):
+                    near.append(uid(item))
         near += [owner["uid"] for owner in evc["status"].get("owners", ())]
         while near:
             maker = near.pop()
@@ -130,6 +136,11 @@ class Deletions(Judge):
             if known is not None and known["kind"] != "Job":
                 near += [owner["uid"] for owner in meta(known).get("ownerReferences", ())]
         return makers
+
+    def _makes(self, evc: Json, maker: Json) -> bool:
+        """Whether its pods would be designated or reference the claim."""
+        template = template_of(maker)
+        return designated(evc, template) or claim_name(evc) in claim_names(template)
 
     def _not_retained(self, commit: Commit, evc: Json) -> None:
         outcome = evc["status"].get("outcome", "none")

@@ -37,6 +37,10 @@ class Visit:
     failed: bool = False
     seen: dict[str, int] = field(default_factory=dict)
     """Resource type -> revision of its last successful live request."""
+    asked: float = 0.0
+    """When it read the object."""
+    told: dict[str, int] = field(default_factory=dict)
+    """Up to which revision its caches showed all workloads of a kind, when it read the object."""
     led: bool = True
     """Whether the process held the lease, if there is one, at the last of them."""
 
@@ -62,6 +66,10 @@ class Ledger:
         self.visits: dict[tuple[str, int], Visit] = {}
         self.listings: defaultdict[tuple[str, str | None], list[Visit]] = defaultdict(list)
         """Process and namespace -> the reconciles that read the namespace, and succeeded."""
+        self.told: dict[tuple[str, str], int] = {}
+        """Process and type -> the revision up to which its cache shows everything."""
+        self.deaf: dict[tuple[str, str], float] = {}
+        """Process and type -> since when its watch has failed."""
         self.current: dict[str, int] = {}
         """Which reconcile a process is at."""
         self.born: dict[str, int] = {}

@@ -12,7 +12,7 @@ from sim.deletions import Deletions
 from sim.facts import pod_of
 from sim.faults import READS
 from sim.history import Commit, Request, uid
-from sim.kinds import EVCS, EVENTS, JOBS, LEASES, MAKERS, PODS, PVCS, PVS
+from sim.kinds import EVCS, EVENTS, JOBS, LEASES, MAKERS, PODS, PVCS, PVS, WORKLOADS
 from sim.ledger import OPERATOR, Ledger, Limits, Visit
 from sim.letting_go import LettingGo
 from sim.node import Node
@@ -49,6 +49,20 @@ class Observer:
                 visit.listed = request.name.namespace
             if request.verb in READS:
                 visit.led = self._leads(request.actor)
+            if (request.verb, request.name.plural) == ("get", EVCS):
+                visit.asked = self._world.now
+                visit.told = {p: ledger.told.get((request.actor, p), 0) for p in WORKLOADS}
+
+    def told(self, actor: str, plural: str, revision: int) -> None:
+        """Hear that a process's cache shows everything up to a revision; 0: it does not."""
+        self.ledger.told[actor, plural] = revision
+
+    def deaf(self, actor: str, plural: str, deaf: bool) -> None:
+        """Hear whether a process's watch has failed and has not been made anew yet."""
+        if not deaf:
+            self.ledger.deaf.pop((actor, plural), None)
+        else:
+            self.ledger.deaf.setdefault((actor, plural), self._world.now)
 
     def _leads(self, actor: str) -> bool:
         leases = self._world.server.items(LEASES)

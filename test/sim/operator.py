@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -15,7 +15,6 @@ from evc import app
 from evc.controller.limits import DeletionLimit
 from evc.kube import resources
 from evc.kube.lease import Lock
-from evc.kube.resources import Resource
 from evc.model.errors import ApiError
 from evc.model.meta import Key
 from evc.policy.mapping import Designations
@@ -33,7 +32,7 @@ from sim.streams import Lag, Stream
 from sim.timeline import WallClock
 from sim.world import World
 
-RESOURCES = {r.plural: r for r in vars(resources).values() if isinstance(r, Resource)}
+RESOURCES = {r.plural: r for r in resources.WATCHED}
 RETRY = 2.0
 """Seconds between attempts at the lease."""
 
@@ -134,6 +133,7 @@ class Process:
             may_write,
             limit,
             dry_run=limits.dry_run,
+            together=self._together,
         )
         self._elects = elects
         work: dict[RateLimitingQueue, Reconciler] = {
@@ -162,10 +162,17 @@ class Process:
                 RESOURCES[reflector.resource],
                 lag,
                 moved=self._arm,
+                told=partial(self._observer.told, self.name, reflector.resource),
+                deaf=partial(self._observer.deaf, self.name, reflector.resource),
                 alive=lambda: self.alive,
             )
             for reflector in self.scope.reflectors
         ]
+
+    def _together(self, calls: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Make calls that are under way at the same time in any order."""
+        order = self._world.choices.among("order", (1, -1))
+        return [call() for call in calls[::order]][::order]
 
     def start(self) -> None:
         self._world.say(f"{self.name}: starts")

@@ -6,8 +6,11 @@ from dataclasses import dataclass, field, replace
 
 from sim.choices import Choices
 from sim.faults import CRASHES, REQUEST_FAULTS, STREAM_FAULTS
+from sim.kinds import EVCS, JOBS, PODS, PVCS, WORKLOADS
 from sim.ledger import Limits
 from sim.streams import Lag
+
+CACHED = (EVCS, PVCS, PODS, JOBS, *WORKLOADS)
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,7 @@ def draw(choices: Choices) -> Profile:
             if choices.chance("profile", 0.3):
                 faults[fault] = choices.among("profile", (0.01, 0.03, 0.1))
     lags = (0.05, 0.05, 0.5, 5.0, 30.0)
-    kinds = ("ephemeralvolumeclaims", "persistentvolumeclaims", "pods", "jobs")
-    lag = Lag({kind: choices.among("profile", lags) for kind in kinds} if faults else {})
+    lag = Lag({kind: choices.among("profile", lags) for kind in CACHED} if faults else {})
     lag.streaming = bool(one(True, False))
     attachable = bool(one(True, False))
     skew = choices.among("profile", (0.0, 0.0, 0.0, 0.0, -3.0, 60.0))

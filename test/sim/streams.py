@@ -47,8 +47,13 @@ class Stream:
         resource: Resource[Any],
         lag: Lag,
         moved: Callable[[], None],
+        told: Callable[[int], None],
+        deaf: Callable[[bool], None],
         alive: Callable[[], bool],
     ) -> None:
+        """``told`` hears up to which revision the process knows everything, ``deaf`` whether it
+        waits after a failure.
+        """
         self._world = world
         self._server = world.server
         self._faults = faults
@@ -56,6 +61,10 @@ class Stream:
         self._resource = resource
         self._lag = lag
         self._moved = moved
+        self._told = told
+        self._deaf = deaf
+        self._lied = False
+        """Whether the last list left something out that no later event makes up for."""
         self._alive = alive
         self._events = world.server.events(resource.plural)
         self._connection = 0
@@ -83,7 +92,8 @@ class Stream:
     def _perform(self, ask: watcher.Ask) -> None:
         choices = self._world.choices
         match ask:
-            case watcher.Pause(seconds):
+            case watcher.Pause(seconds, because):
+                self._deaf(because is not None)
                 wait = choices.seconds("stream jitter", seconds, 2 * seconds)
                 self._later(wait, lambda: self._feed(watcher.Woke()))
             case watcher.ListPage(token):
@@ -125,9 +135,21 @@ class Stream:
         items = self._server.items_at(self._resource.plural, revision)
         page = tuple(self._decode(item) for item in items[start : start + PAGE])
         more = f"{revision}/{start + PAGE}" if start + PAGE < len(items) else ""
-        if self._faults.stream("short list"):
+        self._lied = self._faults.stream("short list")
+        if self._lied:
             page, more = page[: len(page) // 2], ""
-        return self._feed(watcher.Listed(Page(page, str(revision), more)))
+        self._contact()
+        self._feed(watcher.Listed(Page(page, str(revision), more)))
+        if not more:
+            self._tell(revision)
+        return None
+
+    def _contact(self) -> None:
+        self._reflector.contact()
+        self._deaf(False)
+
+    def _tell(self, revision: int) -> None:
+        self._told(0 if self._lied else revision)
 
     def _connect(self, version: str, initial: bool) -> None:
         if self._faults.outage or self._faults.stream("lost stream"):
@@ -138,6 +160,7 @@ class Stream:
             return self._feed(watcher.Failed(Expired("simulated: compacted", status=410)))
         revision = self._snapshot() if initial else int(version)
         connection = self._connection
+        self._contact()
         if initial and not self._initial(revision, connection):
             return None
         self._position = self._after(revision)
@@ -156,7 +179,9 @@ class Stream:
             version = item["metadata"]["resourceVersion"]
             self._feed(watcher.Received(WatchEvent("ADDED", version, self._decode(item))))
         end: WatchEvent[Any] = WatchEvent("BOOKMARK", str(revision), None, initial_events_end=True)
+        self._lied = False
         self._feed(watcher.Received(end))
+        self._tell(revision)
         return self._connection == connection
 
     def _after(self, revision: int) -> int:
@@ -185,6 +210,7 @@ class Stream:
             kind, changed = commit.event
             item = self._decode(changed)
             self._feed(watcher.Received(WatchEvent(kind, str(commit.revision), item)))
+            self._tell(commit.revision)
             if self._world.choices.chance("watch hiccup", 0.3):
                 break
         if self._connection == connection:

@@ -487,9 +487,11 @@ def workflow(name: str = "dag", kind: str = "Workflow") -> OwnerSeen:
     return OwnerSeen("argoproj.io/v1alpha1", kind, name, f"{kind}-{name}")
 
 
-def still(owner: str = "Workflow/dag", *, seen: OwnerSeen | None = None) -> Owner:
-    """Return the live verdict on an owner that may still make pods."""
-    return Owner(owner, None, seen=seen)
+def still(
+    owner: str = "Workflow/dag", *, seen: OwnerSeen | None = None, watched: bool = False
+) -> Owner:
+    """Return the verdict on an owner that may still make pods."""
+    return Owner(owner, None, seen=seen, watched=watched)
 
 
 def over(
@@ -499,7 +501,7 @@ def over(
     failed: bool = False,
     seen: OwnerSeen | None = None,
 ) -> Owner:
-    """Return the live verdict on an owner that ended then (None: it does not say when)."""
+    """Return the verdict on an owner that ended then (None: it does not say when)."""
     time = None if at is None else T0 + timedelta(seconds=at)
     return Owner(owner, Ending(time, failed), seen=seen)
 

@@ -145,7 +145,7 @@ def test_the_workers_client_has_the_limits_of_the_flags(clients: list[dict[str, 
     free, limited = clients
     assert free["throttle"] is None
     assert limited["throttle"] is not None
-    assert limited["connections"] == 7 + 10 * 6 + 4, "workers, readers' LISTs, watches"
+    assert limited["connections"] == 7 + 10 * 2 + 9, "workers, readers' LISTs, watches"
     assert limited["time_left"] == deadline.left
     stop.set()
     assert limited["wait"](3600.0), "a stop ends every pause"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from evc.controller.gather import surroundings
-from evc.controller.owners import AskOwners, wanting
+from evc.controller.gather import Caches, surroundings, workloads_near
+from evc.controller.owners import AskOwners, unlisted
 from evc.controller.shared import SharedReads, stage
 from evc.kube.client import Client
 from evc.kube.resources import CLAIMS, PVCS, Resource
@@ -23,8 +23,10 @@ from evc.policy.observed import Observed
 class Confirm:
     """Observes one key again, from etcd."""
 
-    def __init__(self, client: Client, reads: SharedReads) -> None:
+    def __init__(self, client: Client, caches: Caches, reads: SharedReads) -> None:
+        """``caches`` only name the workloads that are to be read."""
         self._client = client
+        self._caches = caches
         self._reads = reads
         self._ask_owners = AskOwners(client)
 
@@ -62,8 +64,9 @@ class Confirm:
             return replace(observed, mounted_by=near.mounts(claim))
         if claim is None or evc is None:
             return observed
-        asked = self._ask_owners(evc, observed, near.workloads)
-        return replace(observed, owners=(*wanting(evc, near.workloads), *asked))
+        unknown = tuple(unlisted(self._caches.workloads))
+        asked = self._ask_owners(evc, observed, workloads_near(evc, self._caches))
+        return replace(observed, owners=(*unknown, *asked))
 
     def _get(self, resource: Resource[T], key: Key) -> T | None:
         try:

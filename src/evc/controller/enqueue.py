@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from evc.controller.gather import OWNER, Caches
-from evc.model.core import Job, PersistentVolumeClaim, Pod
+from evc.model.core import Job, PersistentVolumeClaim, Pod, Workload
 from evc.model.evc import EphemeralVolumeClaim
 from evc.model.meta import Key, T
-from evc.policy.mapping import Designations, keys_of_claim, keys_of_job, keys_of_pod
+from evc.policy.mapping import Designations, keys_of_claim, keys_of_pod, keys_of_template
 from evc.runtime.queue import Priority, RateLimitingQueue
 from evc.runtime.store import Store
 
@@ -52,11 +52,11 @@ class Enqueue:
 
     def job_changed(self, old: Job | None, new: Job | None) -> None:
         """A Job concerns whom its pods would."""
-        self._add(
-            self._caches.jobs,
-            lambda job: keys_of_job(job, self._designations, self._of_claim),
-            (old, new),
-        )
+        self._add(self._caches.jobs, self._of_maker, (old, new))
+
+    def workload_changed(self, kind: str, old: Workload | None, new: Workload | None) -> None:
+        """So does a Deployment or another of the kinds of `Caches.workloads`."""
+        self._add(self._caches.workloads[kind], self._of_maker, (old, new))
 
     def _add(
         self, store: Store[Any], keys_of: Callable[[T], set[Key]], versions: Iterable[T | None]
@@ -73,6 +73,10 @@ class Enqueue:
         if self._caches.claims.get(key) is not None:
             return True
         return bool(self._caches.pvcs.by_index(OWNER, key))
+
+    def _of_maker(self, maker: Job | Workload) -> set[Key]:
+        namespace = maker.metadata.namespace
+        return keys_of_template(namespace, maker.template, self._designations, self._of_claim)
 
     def _of_claim(self, key: Key) -> set[Key]:
         claim = self._caches.pvcs.get(key)

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
 
 from evc.controller.observer import ClaimObserver, Unobserved
-from evc.model.core import Job, PersistentVolumeClaim, Pod
+from evc.kube.resources import WORKLOADS
+from evc.model.core import Job, PersistentVolumeClaim, Pod, Workload
 from evc.model.evc import GROUP, PLURAL, EphemeralVolumeClaim
 from evc.model.meta import Key, T
 from evc.policy.mapping import buckets, marked_for, wanted_buckets
 from evc.policy.observed import Observed
+from evc.policy.owners import as_owner
 from evc.policy.template import left_behind
 from evc.policy.usage import designated, makes_users
 from evc.runtime.store import Indexers, Store
 
 LABELS = "labels"
-"""Index of pods and Jobs by `evc.policy.mapping.Bucket` of their labels (or their pods')."""
+"""Index of pods and of what makes them by `evc.policy.mapping.Bucket` of the pods' labels."""
 VOLUME = "volume"
-"""Index of pods and Jobs by the key of each PersistentVolumeClaim that they reference."""
+"""Index of pods and of what makes them by the key of each PersistentVolumeClaim they use."""
 UID = "uid"
 OWNER = "owner"
 """Index of PersistentVolumeClaims by the key their mark names."""
@@ -29,13 +31,13 @@ POD_INDEXERS: Indexers[Pod] = {
     LABELS: lambda pod: buckets(pod.metadata.namespace, pod.metadata.labels),
     VOLUME: lambda pod: (Key(pod.metadata.namespace, name) for name in pod.claim_names),
 }
-JOB_INDEXERS: Indexers[Job] = {
-    LABELS: lambda job: buckets(job.metadata.namespace, job.spec.template.metadata.labels),
-    VOLUME: lambda job: (
-        Key(job.metadata.namespace, name) for name in job.spec.template.spec.claim_names
+WORKLOAD_INDEXERS: Indexers[Job | Workload] = {
+    LABELS: lambda maker: buckets(maker.metadata.namespace, maker.template.metadata.labels),
+    VOLUME: lambda maker: (
+        Key(maker.metadata.namespace, name) for name in maker.template.spec.claim_names
     ),
-    UID: lambda job: (job.metadata.uid,),
 }
+JOB_INDEXERS: Indexers[Job] = {**WORKLOAD_INDEXERS, UID: lambda job: (job.metadata.uid,)}
 PVC_INDEXERS: Indexers[PersistentVolumeClaim] = {
     OWNER: lambda claim: filter(None, (marked_for(claim),))
 }
@@ -49,6 +51,10 @@ class Caches:
     pvcs: Store[PersistentVolumeClaim] = field(default_factory=lambda: Store(PVC_INDEXERS))
     pods: Store[Pod] = field(default_factory=lambda: Store(POD_INDEXERS))
     jobs: Store[Job] = field(default_factory=lambda: Store(JOB_INDEXERS))
+    workloads: Mapping[str, Store[Workload]] = field(
+        default_factory=lambda: {kind: Store(WORKLOAD_INDEXERS) for kind in WORKLOADS}
+    )
+    """By kind."""
 
 
 @dataclass
@@ -101,7 +107,24 @@ def gather(caches: Caches, key: Key) -> Observed | None:
         claim = next((claim for claim in marked if left_behind(claim)), None)
         if claim is None:
             return None
-    return surroundings(evc, claim, caches.pods, caches.jobs)
+    seen = surroundings(evc, claim, caches.pods, caches.jobs)
+    if evc is None or claim is None:
+        return seen
+    return replace(seen, owners=tuple(map(as_owner, workloads_near(evc, caches))))
+
+
+def workloads_near(evc: EphemeralVolumeClaim, caches: Caches) -> list[Workload]:
+    """Return the built-in workloads whose pods would use the claim, found by their template.
+
+    A Deployment counts besides its ReplicaSets: with strategy Recreate there is a moment in
+    which it wants pods and none of its ReplicaSets does.
+    """
+    volume = Key(evc.metadata.namespace, evc.claim_name)
+    stores = caches.workloads.values()
+    return [workload for store in stores for workload in _making(store, volume, evc).values()]
+
+
+Maker = TypeVar("Maker", Job, Workload)
 
 
 class Indexed(Protocol[T]):
@@ -127,15 +150,11 @@ def surroundings(
         assert claim is not None  # without an object there is a claim it left
         volume = claim.metadata.key
     near = {pod.metadata.key: pod for pod in pods.by_index(VOLUME, volume)}
-    makers = {job.metadata.key: job for job in jobs.by_index(VOLUME, volume)}
+    makers = _making(jobs, volume, evc)
     if evc is not None:
-        wanted = wanted_buckets(evc)
-        for pod in pods.by_rarest(LABELS, wanted):
+        for pod in pods.by_rarest(LABELS, wanted_buckets(evc)):
             if designated(pod, evc):
                 near[pod.metadata.key] = pod
-        for job in jobs.by_rarest(LABELS, wanted):
-            if makes_users(job.spec.template, volume.name, evc):
-                makers[job.metadata.key] = job
     controllers = {
         owner.uid
         for pod in near.values()
@@ -145,3 +164,15 @@ def surroundings(
     for uid in controllers:
         makers |= {job.metadata.key: job for job in jobs.by_index(UID, uid)}
     return Observed(evc=evc, claim=claim, pods=tuple(near.values()), jobs=tuple(makers.values()))
+
+
+def _making(
+    makers: Indexed[Maker], volume: Key, evc: EphemeralVolumeClaim | None
+) -> dict[Key, Maker]:
+    """Return those whose pods would be designated or reference the claim."""
+    near = {maker.metadata.key: maker for maker in makers.by_index(VOLUME, volume)}
+    if evc is not None:
+        for maker in makers.by_rarest(LABELS, wanted_buckets(evc)):
+            if makes_users(maker.template, volume.name, evc):
+                near[maker.metadata.key] = maker
+    return near

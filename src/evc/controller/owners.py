@@ -2,68 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from evc.kube.client import Client
 from evc.kube.resources import WORKLOADS, Resource
 from evc.model.core import Unstructured, Workload
-from evc.model.errors import Forbidden, NotFound
+from evc.model.errors import ApiError, Forbidden, NotFound, Unreachable
 from evc.model.evc import EphemeralVolumeClaim, OwnerSeen
-from evc.model.meta import Key
+from evc.model.meta import Key, OwnerReference
 from evc.policy.blocked import NOT_LISTABLE, NOT_READABLE
 from evc.policy.observed import Observed
-from evc.policy.owners import Ending, Owner, judged, unknown_controllers, wants_pods
+from evc.policy.owners import Owner, as_owner, built_in, controllers, judged
 from evc.policy.usage import designated, makes_users, owners_seen
-
-Workloads = dict[str, tuple[Workload, ...] | Forbidden]
-"""By kind, every workload of a namespace, or why they may not be listed."""
+from evc.runtime.store import Store
 
 
-def list_workloads(client: Client, namespace: str, kind: str) -> tuple[Workload, ...] | Forbidden:
-    """Read all built-in workloads of one kind; raises any ApiError but Forbidden."""
-    try:
-        return client.list(WORKLOADS[kind], namespace).items
-    except Forbidden as error:
-        return error
+def unlisted(workloads: Mapping[str, Store[Workload]]) -> Iterator[Owner]:
+    """Yield the kinds that may not be listed at present: any of them may want pods.
 
-
-def wanting(evc: EphemeralVolumeClaim, workloads: Workloads) -> Iterator[Owner]:
-    """Yield the built-in workloads whose pods are designated, found by their template.
-
-    A Deployment is asked besides its ReplicaSets: with strategy Recreate there is a
-    moment in which it wants pods and none of its ReplicaSets does.
+    Raises the error of a cache that is not kept up for another reason, as ApiError: it finds
+    the workloads to ask, and one that hears nothing may miss some.
     """
-    for kind, found in workloads.items():
-        if isinstance(found, Forbidden):
-            yield Owner(f"{kind}/*", None, f"{NOT_LISTABLE}: {found}")
-            continue
-        for workload in found:
-            template = workload.spec.template
-            if template is not None and makes_users(template, evc.claim_name, evc):
-                over = None if wants_pods(workload) else Ending(None, failed=False)
-                yield Owner(f"{kind}/{workload.metadata.name}", over, "wants pods")
-
-
-def behind(evc: EphemeralVolumeClaim, observed: Observed, found: Workloads) -> Iterator[OwnerSeen]:
-    """Yield the controllers of unknown kinds of the built-in workloads of designated pods.
-
-    A Rollout makes ReplicaSets, a LeaderWorkerSet makes StatefulSets: the pods name only these.
-    A workload counts by its template, or because a pod names it: others may have changed the
-    labels of either since.
-    """
-    pods = (pod for pod in observed.pods if designated(pod, evc))
-    makers = {owner.uid for pod in pods for owner in pod.metadata.owner_references}
-    for workloads in found.values():
-        for workload in () if isinstance(workloads, Forbidden) else workloads:
-            template = workload.spec.template
-            makes = template is not None and makes_users(template, evc.claim_name, evc)
-            if makes or workload.metadata.uid in makers:
-                yield from unknown_controllers(workload.metadata.owner_references)
+    for kind, store in workloads.items():
+        error = store.error
+        if isinstance(error, Forbidden):
+            yield Owner(f"{kind}/*", None, f"{NOT_LISTABLE}: {error}")
+        elif isinstance(error, ApiError):
+            raise error
+        elif error is not None:
+            raise Unreachable(f"the cache of {kind}s is not kept up: {error}") from error
 
 
 class AskOwners:
-    """Asks the owners of other kinds, one by one.
+    """Asks them one by one, and their owners.
 
     What may not be read is not over; any other error is raised as ApiError.
     """
@@ -72,27 +45,62 @@ class AskOwners:
         self._client = client
 
     def __call__(
-        self, evc: EphemeralVolumeClaim, observed: Observed, workloads: Workloads
+        self, evc: EphemeralVolumeClaim, observed: Observed, workloads: Iterable[Workload]
     ) -> Iterator[Owner]:
-        """Yield the owners of other kinds that were ever seen, and the owners of those."""
-        first = (*owners_seen(observed, evc), *behind(evc, observed, workloads))
-        asking = list(dict.fromkeys(first))
+        """Yield the verdict on each.
+
+        Asked are ``workloads``, who made the pods, and those of other kinds that were ever seen.
+        A Rollout makes ReplicaSets, a LeaderWorkerSet makes StatefulSets, and the pods name
+        only these.  A workload counts by its template; one that only a pod names leads to its
+        owner, because others may have changed the labels of either since.
+        """
+        pods = (pod.metadata for pod in observed.pods if designated(pod, evc))
+        named = [maker for meta in pods for maker in _askable(meta.owner_references)]
+        asking = list(dict.fromkeys((*map(_seen, workloads), *named, *owners_seen(observed, evc))))
         for seen in asking:  # grows while it is walked: owners have owners
             try:
                 found = self._read(seen, evc.metadata.namespace)
             except Forbidden as error:
-                yield Owner(f"{seen.kind}/{seen.name}", None, f"{NOT_READABLE}: {error}", seen)
+                again = None if built_in(seen) else seen
+                why = f"{NOT_READABLE}: {error}"
+                yield Owner(f"{seen.kind}/{seen.name}", None, why, again)
                 continue
-            yield replace(judged(seen, found), seen=seen)
+            if isinstance(found, Workload):
+                makes = makes_users(found.template, evc.claim_name, evc)
+                if makes:
+                    yield as_owner(found)
+                elif seen not in named:
+                    continue
+            elif not built_in(seen):
+                yield replace(judged(seen, found), seen=seen)
             if found is not None:
-                above = unknown_controllers(found.metadata.owner_references)
+                above = _askable(found.metadata.owner_references)
                 asking += [owner for owner in above if owner not in asking]
 
-    def _read(self, seen: OwnerSeen, namespace: str) -> Unstructured | None:
+    def _read(self, seen: OwnerSeen, namespace: str) -> Workload | Unstructured | None:
         """Return the owner; None if it, or its whole kind with its CRD, is gone."""
         try:
-            plural = self._client.plural(seen.api_version, seen.kind)
-            resource = Resource(seen.api_version, plural, Unstructured)
-            return self._client.get(resource, Key(namespace, seen.name))
+            found: Workload | Unstructured = self._client.get(
+                self._resource(seen), Key(namespace, seen.name)
+            )
         except NotFound:
             return None
+        return found
+
+    def _resource(self, seen: OwnerSeen) -> Resource[Any]:
+        if built_in(seen):
+            return WORKLOADS[seen.kind]
+        plural = self._client.plural(seen.api_version, seen.kind)
+        return Resource(seen.api_version, plural, Unstructured)
+
+
+def _seen(workload: Workload) -> OwnerSeen:
+    meta, kind = workload.metadata, workload.kind
+    return OwnerSeen(WORKLOADS[kind].api_version, kind, meta.name, meta.uid)
+
+
+def _askable(references: Iterable[OwnerReference]) -> Iterator[OwnerSeen]:
+    """Yield the controller, unless Jobs, which are read with the pods, say all about it."""
+    for owner in controllers(references):
+        if not built_in(owner) or owner.kind in WORKLOADS:
+            yield owner

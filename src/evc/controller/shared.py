@@ -21,12 +21,11 @@ from typing import Any, Generic, NamedTuple
 
 from evc.controller.gather import JOB_INDEXERS, POD_INDEXERS, Indexed
 from evc.controller.mounts import Mounts
-from evc.controller.owners import Workloads, list_workloads
 from evc.kube.client import Client
-from evc.kube.resources import JOBS, PODS, WORKLOADS
+from evc.kube.resources import JOBS, PODS
 from evc.model.core import Job, PersistentVolumeClaim, Pod
 from evc.model.evc import EphemeralVolumeClaim
-from evc.model.meta import Key, T
+from evc.model.meta import Key, Page, T
 from evc.policy.decide import departing
 from evc.runtime.store import Indexers
 
@@ -70,9 +69,8 @@ def namespace_key(namespace: str) -> Key:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What was read: everything that may use a volume or make pods that do."""
+    """What was read: everything that may use a volume, and the Jobs, which may have no pod yet."""
 
-    workloads: Workloads
     jobs: Indexed[Job]
     pods: Indexed[Pod]
     mounts: Mounts
@@ -183,22 +181,18 @@ class SharedReads:
         return MAX_AGE if kept else None
 
     def _read(self, namespace: str, stages: Collection[Stage]) -> Surroundings:
-        # Makers of pods first, all of them: a pod made after they were read has one that was
-        # seen to want it.  Among themselves their order says nothing, and each LIST may wait
-        # 0.1 s until the API server knows its cache to be fresh (KEP-2340).
+        # At the same time, since each LIST may wait 0.1 s until the API server knows its cache
+        # to be fresh (KEP-2340).  The order in which they are answered does not matter: a pod
+        # that is made and a Job that goes away between the two would need to do so within one
+        # read, and the pod is then one that came after the last look, as any other.
         # All pods, completed ones too: one that started and ended unseen by the cache
         # used the volume, and its end starts the grace period.
-        kinds = () if all(at.deleting for at in stages) else tuple(WORKLOADS)
-        calls: list[Callable[[], Any]] = [
-            partial(list_workloads, self._client, namespace, kind) for kind in kinds
-        ]
+        calls: list[Callable[[], Page[Any]]] = [partial(self._client.list, PODS, namespace)]
         if not all(at.departing for at in stages):
-            calls.append(lambda: self._client.list(JOBS, namespace).items)
-        *workloads, jobs = self._together(calls) if calls else [()]
-        pods = self._client.list(PODS, namespace)
+            calls.append(partial(self._client.list, JOBS, namespace))
+        pods, *jobs = self._together(calls)
         return Surroundings(
-            dict(zip(kinds, workloads, strict=True)),
-            Listed(jobs, JOB_INDEXERS),
+            Listed((job for page in jobs for job in page.items), JOB_INDEXERS),
             Listed(pods.items, POD_INDEXERS),
             Mounts(self._client),
             pods.time,

@@ -11,12 +11,17 @@ from urllib.parse import quote
 import msgspec
 
 from evc.model.core import (
+    DaemonSet,
+    Deployment,
     Job,
     Lease,
     Node,
     PersistentVolume,
     PersistentVolumeClaim,
     Pod,
+    ReplicaSet,
+    ReplicationController,
+    StatefulSet,
     VolumeAttachment,
     Workload,
 )
@@ -72,16 +77,16 @@ CLAIMS = Resource(f"{GROUP}/{VERSION}", PLURAL, EphemeralVolumeClaim, rescue=res
 PVCS = Resource("v1", "persistentvolumeclaims", PersistentVolumeClaim)
 PODS = Resource("v1", "pods", Pod)
 JOBS = Resource("batch/v1", "jobs", Job)
-WATCHED: tuple[Resource[Any], ...] = (CLAIMS, PVCS, PODS, JOBS)
-"""What informers keep a copy of."""
-WORKLOADS = {
-    "Deployment": Resource("apps/v1", "deployments", Workload),
-    "ReplicaSet": Resource("apps/v1", "replicasets", Workload),
-    "StatefulSet": Resource("apps/v1", "statefulsets", Workload),
-    "DaemonSet": Resource("apps/v1", "daemonsets", Workload),
-    "ReplicationController": Resource("v1", "replicationcontrollers", Workload),
+WORKLOADS: dict[str, Resource[Workload]] = {
+    "Deployment": Resource("apps/v1", "deployments", Deployment),
+    "ReplicaSet": Resource("apps/v1", "replicasets", ReplicaSet),
+    "StatefulSet": Resource("apps/v1", "statefulsets", StatefulSet),
+    "DaemonSet": Resource("apps/v1", "daemonsets", DaemonSet),
+    "ReplicationController": Resource("v1", "replicationcontrollers", ReplicationController),
 }
 """Kubernetes' own makers of pods besides Jobs, by kind."""
+WATCHED: tuple[Resource[Any], ...] = (CLAIMS, PVCS, PODS, JOBS, *WORKLOADS.values())
+"""What informers keep a copy of."""
 VOLUMES = Resource("v1", "persistentvolumes", PersistentVolume, namespaced=False)
 NODES = Resource("v1", "nodes", Node, namespaced=False)
 ATTACHMENTS = Resource("storage.k8s.io/v1", "volumeattachments", VolumeAttachment, namespaced=False)

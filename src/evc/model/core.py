@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from evc.model.meta import Meta, ObjectMeta, Record
+from evc.model.meta import GeneratedMeta, Meta, ObjectMeta, Record
 
 SUCCEEDED = "Succeeded"
 FAILED = "Failed"
@@ -156,6 +156,11 @@ class Job(Record, frozen=True):
     spec: JobSpec = JobSpec()
     status: JobStatus = JobStatus()
 
+    @property
+    def template(self) -> PodTemplate:
+        """What its pods are made from."""
+        return self.spec.template
+
 
 class WorkloadSpec(Record, frozen=True):
     """How many pods of which shape; a DaemonSet has no replicas."""
@@ -172,11 +177,41 @@ class WorkloadStatus(Record, frozen=True):
 
 
 class Workload(Record, frozen=True):
-    """A ReplicaSet, Deployment, StatefulSet, DaemonSet or ReplicationController."""
+    """Base of Kubernetes' own makers of pods that run until somebody scales them down."""
 
-    metadata: ObjectMeta
+    metadata: GeneratedMeta
     spec: WorkloadSpec = WorkloadSpec()
     status: WorkloadStatus = WorkloadStatus()
+
+    @property
+    def kind(self) -> str:
+        """Its kind, which the items of a list do not say."""
+        return type(self).__name__
+
+    @property
+    def template(self) -> PodTemplate:
+        """What its pods are made from; a ReplicationController may have none."""
+        return self.spec.template or PodTemplate()
+
+
+class Deployment(Workload, frozen=True):
+    """apps/v1 Deployment."""
+
+
+class ReplicaSet(Workload, frozen=True):
+    """apps/v1 ReplicaSet."""
+
+
+class StatefulSet(Workload, frozen=True):
+    """apps/v1 StatefulSet."""
+
+
+class DaemonSet(Workload, frozen=True):
+    """apps/v1 DaemonSet."""
+
+
+class ReplicationController(Workload, frozen=True):
+    """v1 ReplicationController."""
 
 
 class Unstructured(Record, frozen=True):

@@ -67,10 +67,15 @@ class Meta(Record, frozen=True):
         return self.deletion_timestamp is not None
 
 
-class ObjectMeta(Meta, frozen=True):
-    """metav1.ObjectMeta without managedFields; the API server sets the times."""
+class GeneratedMeta(Meta, frozen=True):
+    """The same, and which generation of the spec it is: what workloads are known by."""
 
     generation: int = 0
+
+
+class ObjectMeta(GeneratedMeta, frozen=True):
+    """metav1.ObjectMeta without managedFields; the API server sets the times."""
+
     annotations: dict[str, str] = {}
     finalizers: tuple[str, ...] = ()
 

@@ -178,7 +178,8 @@ def _unwatched(world: World) -> bool:
         not makes_users(job.spec.template, world.claim_name, world.evc)
         for job in world.observed.jobs
     )
-    return by_pod_only or any(owner.ending is None for owner in world.observed.owners)
+    owners = world.observed.owners
+    return by_pod_only or any(owner.ending is None and not owner.watched for owner in owners)
 
 
 def _guests(world: World) -> tuple[Note, ...]:

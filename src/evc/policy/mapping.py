@@ -6,7 +6,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 
-from evc.model.core import Job, PersistentVolumeClaim, Pod
+from evc.model.core import PersistentVolumeClaim, Pod, PodTemplate
 from evc.model.evc import OWNER_NAME, OWNER_UID, EphemeralVolumeClaim
 from evc.model.meta import Key, Meta
 from evc.policy.usage import matches
@@ -92,10 +92,11 @@ def keys_of_pod(pod: Pod, designations: Designations, of_claim: ClaimKeys) -> se
     return keys.union(*(of_claim(Key(namespace, name)) for name in pod.claim_names))
 
 
-def keys_of_job(job: Job, designations: Designations, of_claim: ClaimKeys) -> set[Key]:
-    """Return whom a Job concerns, by the pods it makes."""
-    template = job.spec.template
-    meta = Meta(namespace=job.metadata.namespace, labels=template.metadata.labels)
+def keys_of_template(
+    namespace: str, template: PodTemplate, designations: Designations, of_claim: ClaimKeys
+) -> set[Key]:
+    """Return whom a Job or workload concerns, by the pods it makes."""
+    meta = Meta(namespace=namespace, labels=template.metadata.labels)
     return keys_of_pod(Pod(meta, template.spec), designations, of_claim)
 
 

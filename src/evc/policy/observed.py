@@ -25,7 +25,8 @@ class Observed:
     jobs: tuple[Job, ...] = ()
     """Every Job whose pod template does, and every Job that controls one of ``pods``."""
     owners: tuple[Owner, ...] = ()
-    """Other owners of designated pods, judged; only a live read knows them."""
+    """Other owners of designated pods, judged: built-in workloads, and, which only a live read
+    knows, those of other kinds."""
     live: bool = False
     """Read from etcd, not from a cache: required before anything is destroyed."""
     mounted_by: tuple[str, ...] | None = None

@@ -30,6 +30,7 @@ BUILT_IN = frozenset(
 pods, which nothing restarts elsewhere.  A Pod that makes pods (a Spark driver, the leader of
 a LeaderWorkerSet) is asked like any other."""
 _BUILT_IN_GROUPS = frozenset({"v1", "apps/v1", "batch/v1"})
+_WATCHED = BUILT_IN - {"CronJob", "Node"} | {"Pod"}
 
 _OVER = frozenset(
     {"complete", "completed", "succeeded", "success", "finished", "stopped", "terminated"}
@@ -59,7 +60,7 @@ class Ending:
 
 @dataclass(frozen=True)
 class Owner:
-    """What a live read says of one owner that is not a Job."""
+    """The verdict on one owner that is not a Job."""
 
     name: str
     """Kind/name."""
@@ -68,6 +69,8 @@ class Owner:
     why: str = "not finished"
     seen: OwnerSeen | None = None
     """For one of an unknown kind: how to ask it again."""
+    watched: bool = False
+    """Whether an informer tells of its end."""
 
 
 def ending(job: Job) -> Ending | None:
@@ -110,12 +113,37 @@ def wants_pods(workload: Workload) -> bool:
     return workload.spec.replicas != 0
 
 
+def as_owner(workload: Workload) -> Owner:
+    """Return the verdict on a built-in workload; it ends when that is noticed."""
+    over = None if wants_pods(workload) else Ending(None, failed=False)
+    name = f"{workload.kind}/{workload.metadata.name}"
+    return Owner(name, over, "wants pods", watched=True)
+
+
+def controllers(references: Iterable[OwnerReference]) -> Iterator[OwnerSeen]:
+    """Yield who manages the object that has these references: one at most."""
+    for reference in references:
+        if reference.controller:
+            yield OwnerSeen(reference.api_version, reference.kind, reference.name, reference.uid)
+
+
 def unknown_controllers(references: Iterable[OwnerReference]) -> Iterator[OwnerSeen]:
     """Yield the controllers that only their own status can declare over."""
-    for reference in references:
-        built_in = reference.kind in BUILT_IN and reference.api_version in _BUILT_IN_GROUPS
-        if reference.controller and not built_in:
-            yield OwnerSeen(reference.api_version, reference.kind, reference.name, reference.uid)
+    return (owner for owner in controllers(references) if not built_in(owner))
+
+
+def watched(holder: str) -> bool:
+    """Whether informers tell of the end of who holds, by its name in status.
+
+    Kind/* stands there for a kind that could not be read.
+    """
+    kind, _, name = holder.partition("/")
+    return kind in _WATCHED and name != "*"
+
+
+def built_in(owner: OwnerSeen) -> bool:
+    """Whether it is of one of Kubernetes' own kinds, and not only of that name."""
+    return owner.kind in BUILT_IN and owner.api_version in _BUILT_IN_GROUPS
 
 
 def judged(seen: OwnerSeen, found: Unstructured | None) -> Owner:

@@ -13,6 +13,7 @@ from evc.model.core import PersistentVolumeClaim
 from evc.model.evc import EphemeralVolumeClaim, EphemeralVolumeClaimStatus
 from evc.policy import deadline, template
 from evc.policy.observed import Observed
+from evc.policy.owners import watched
 from evc.policy.plan import Action, Note, Plan
 from evc.policy.reasons import READY, STALLED, EventReason, Reason
 from evc.policy.status import Summary, claim_reference, conditions, held_by, ready_reason
@@ -103,8 +104,7 @@ class World:
             return False
         held = self.evc.status.held_by
         names = held.names if held is not None else ()
-        elsewhere = any(not name.startswith(("Pod/", "Job/")) for name in names)
-        return elsewhere or bool(self.usage.owners)
+        return bool(self.usage.owners) or not all(map(watched, names))
 
     @property
     def _met_owner(self) -> bool:

@@ -133,7 +133,7 @@ class Manager:
             if stop.is_set():
                 return False
             if self._clock.monotonic() >= deadline:
-                raise NotSynced({part.resource: part.last_error for part in missing})
+                raise NotSynced({part.resource: part.store.error for part in missing})
             stop.wait(_SYNC_POLL)
         return True
 

@@ -19,6 +19,7 @@ Promises (each has a test of its name in ``test/unit/runtime/test_reflector.py``
     raises stops nothing.
 11. *A relist of what is known takes no second copy* of it.
 12. *A stop does not wait for the server's next line.*
+13. *The store says when it is not kept up*, and why, until the server answers again.
 
 `watcher.step` decides all of this; here is what performs it, in one thread.  Delays and
 their reset follow client-go's reflector.
@@ -68,8 +69,6 @@ class Reflector(Generic[T]):
         """Claim ``store``; ``resource`` names the type to the observer and to people."""
         self.resource = resource
         self.store = store
-        self.last_error: Exception | None = None
-        """Why there is no connection at present; None while there is one."""
         self.heard_at: float | None = None
         """When the server last said something (monotonic); how stale the cache may be."""
         self._source = source
@@ -115,7 +114,14 @@ class Reflector(Generic[T]):
             self._state, _, ask = watcher.step(self._state, failure, self._clock.monotonic())
         if before.streams and not self._state.memory.streams:
             self._observer.streaming_refused(self.resource)
+        if isinstance(ask, watcher.Pause) and ask.because is not None:
+            self.store.error = ask.because
         return ask
+
+    def contact(self) -> None:
+        """Note that the server answers: a page, an open watch or an event came."""
+        self.store.error = None
+        self.heard_at = self._clock.monotonic()
 
     def _answers(
         self, ask: watcher.Ask, stop: threading.Event
@@ -128,16 +134,16 @@ class Reflector(Generic[T]):
                     yield watcher.Woke()
                 case watcher.ListPage(token):
                     page = self._source.list(limit=PAGE_SIZE, continue_token=token)
-                    self._contact()
+                    self.contact()
                     known = tuple(map(self._writer.known, page.items))
                     yield watcher.Listed(structs.replace(page, items=known))
                 case watcher.OpenWatch(version, initial):
                     with self._source.watch(
                         resource_version=version, send_initial_events=initial
                     ) as events:
-                        self._contact()
+                        self.contact()
                         for event in events:
-                            self._contact()
+                            self.contact()
                             yield watcher.Received(self._shared(event))
                     yield watcher.Ended()
         except Exception as error:
@@ -184,10 +190,5 @@ class Reflector(Generic[T]):
     def _pause(self, pause: watcher.Pause, stop: threading.Event) -> None:
         seconds = jittered(pause.seconds, JITTER, self._random)
         if pause.because is not None:
-            self.last_error = pause.because
             self._observer.watch_failed(self.resource, pause.because, seconds)
         stop.wait(seconds)
-
-    def _contact(self) -> None:
-        self.last_error = None
-        self.heard_at = self._clock.monotonic()

@@ -63,6 +63,8 @@ class Store(Generic[T]):
         self._revision = 0
         self._synced = threading.Event()
         self._has_writer = False
+        self.error: Exception | None = None
+        """Why nothing new can come at present, said by the reflector; None while it can."""
 
     def get(self, key: Key) -> T | None:
         """Return the object of that name, None if there is none."""

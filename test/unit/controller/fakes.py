@@ -13,12 +13,21 @@ from evc.controller.gather import Caches
 from evc.controller.limits import DeletionLimit
 from evc.kube.client import MERGE_PATCH
 from evc.kube.resources import CLAIMS, JOBS, PODS, PVCS, WORKLOADS, Resource
-from evc.model.core import Job, PersistentVolumeClaim, Pod
+from evc.model.core import (
+    Job,
+    PersistentVolumeClaim,
+    Pod,
+    PodTemplate,
+    PodTemplateMeta,
+    Workload,
+    WorkloadSpec,
+    WorkloadStatus,
+)
 from evc.model.errors import NotFound
 from evc.model.evc import EphemeralVolumeClaim
-from evc.model.meta import Key, Page
+from evc.model.meta import GeneratedMeta, Key, Page
 from evc.runtime.store import Writer
-from unit.builders import T0, Builder
+from unit.builders import LABELS, NAMESPACE, T0, Builder
 
 Call = tuple[Any, ...]
 RESOURCES: dict[type, Resource[Any]] = {
@@ -26,6 +35,7 @@ RESOURCES: dict[type, Resource[Any]] = {
     PersistentVolumeClaim: PVCS,
     Pod: PODS,
     Job: JOBS,
+    **{resource.type: resource for resource in WORKLOADS.values()},
 }
 
 
@@ -49,10 +59,9 @@ class RecordingClient:
         return self
 
     def running(self, kind: str, thing: Any) -> RecordingClient:
-        """Keep that workload, or object of a kind Kubernetes does not know."""
-        if kind not in WORKLOADS:
-            self.served[kind] = f"{kind.lower()}s"
-        self._keep(WORKLOADS[kind].plural if kind in WORKLOADS else self.served[kind], thing)
+        """Keep that object of a kind Kubernetes does not know."""
+        self.served[kind] = f"{kind.lower()}s"
+        self._keep(self.served[kind], thing)
         return self
 
     def _keep(self, plural: str, value: Any) -> None:
@@ -134,6 +143,17 @@ def _answer(resource: Resource[Any], key: Key) -> Any:
     return msgspec.convert({"metadata": meta}, resource.type)
 
 
+def workload(kind: str, replicas: int, labels: dict[str, str] = LABELS, **fields: Any) -> Workload:
+    """Return a Deployment or the like, by default of designated pods."""
+    template = PodTemplate(PodTemplateMeta(labels))
+    known = {"namespace": NAMESPACE, "name": "web", "uid": "web", "resource_version": "7"}
+    meta = GeneratedMeta(generation=1, **known | fields)
+    made: type[Workload] = WORKLOADS[kind].type
+    if kind == "DaemonSet":
+        return made(meta, WorkloadSpec(None, template), WorkloadStatus(replicas, 1))
+    return made(meta, WorkloadSpec(replicas, template))
+
+
 def _plural(value: Any) -> str:
     resource = RESOURCES.get(type(value))
     if resource is not None:
@@ -158,12 +178,15 @@ class Cluster:
             Pod: Writer(self.caches.pods),
             Job: Writer(self.caches.jobs),
         }
+        self.writers |= {
+            WORKLOADS[kind].type: Writer(store) for kind, store in self.caches.workloads.items()
+        }
 
-    def showing(self, *things: Builder[Any]) -> Cluster:
+    def showing(self, *things: Builder[Any] | Workload) -> Cluster:
         """Let the caches see those objects."""
         for thing in things:
-            version = thing.value.metadata.resource_version
-            self.writers[type(thing.value)].apply(thing.value, version)
+            value = thing.value if isinstance(thing, Builder) else thing
+            self.writers[type(value)].apply(value, value.metadata.resource_version)
         return self
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from evc.controller.gather import LABELS, OwnWrites, gather
 from evc.controller.observer import Unobserved
+from evc.kube.resources import WORKLOADS
 from evc.model.core import LabelSelector, LabelSelectorRequirement
 from evc.model.meta import Key
 from evc.policy.mapping import wanted_buckets
@@ -20,7 +23,7 @@ from unit.builders import (
     volume,
 )
 
-from .fakes import Cluster
+from .fakes import Cluster, workload
 
 KEY = Key(NAMESPACE, "scratch")
 RETAIN = provided().spec(when_deleted="Retain")
@@ -99,6 +102,30 @@ def test_a_job_is_near_through_its_pod_alone() -> None:
     seen = gather(cluster.caches, KEY)
     assert seen is not None
     assert seen.jobs == (owner.value,)
+
+
+@pytest.mark.parametrize("kind", WORKLOADS)
+@pytest.mark.parametrize(
+    ("made", "near"),
+    [
+        pytest.param({"replicas": 2}, True, id="wants pods"),
+        pytest.param({"replicas": 0}, True, id="wants none"),
+        pytest.param({"replicas": 2, "labels": {"app": "web"}}, False, id="others' pods"),
+        pytest.param({"replicas": 2, "namespace": "elsewhere"}, False, id="elsewhere"),
+    ],
+)
+def test_workloads_of_designated_pods_are_near(kind: str, made: dict[str, Any], near: bool) -> None:
+    cluster = Cluster().showing(evc(), claim(), workload(kind, **made))
+    seen = gather(cluster.caches, KEY)
+    assert seen is not None
+    expected = [(f"{kind}/web", made["replicas"] > 0, True)] if near else []
+    assert [(o.name, o.ending is None, o.watched) for o in seen.owners] == expected
+
+
+def test_without_a_claim_no_owner_matters() -> None:
+    seen = gather(Cluster().showing(evc(), workload("Deployment", 2)).caches, KEY)
+    assert seen is not None
+    assert seen.owners == ()
 
 
 def test_an_empty_selector_designates_nobody() -> None:

@@ -6,22 +6,15 @@ from typing import Any
 
 import pytest
 
-from evc.controller.owners import AskOwners, list_workloads, wanting
+from evc.controller.gather import Caches
+from evc.controller.owners import AskOwners, unlisted
 from evc.kube.resources import WORKLOADS
-from evc.model.core import (
-    PodTemplate,
-    PodTemplateMeta,
-    Unstructured,
-    Workload,
-    WorkloadSpec,
-    WorkloadStatus,
-)
-from evc.model.errors import Forbidden, Unreachable
+from evc.model.core import Unstructured, Workload
+from evc.model.errors import ApiError, Forbidden, Unreachable
 from evc.model.evc import OwnerSeen
 from evc.model.meta import ObjectMeta, OwnerReference
 from evc.policy.owners import Owner
 from unit.builders import (
-    LABELS,
     NAMESPACE,
     Builder,
     at,
@@ -34,27 +27,19 @@ from unit.builders import (
     workflow,
 )
 
-from .fakes import RecordingClient
+from .fakes import RecordingClient, workload
 
 FINISHED = {"phase": "Succeeded", "finishedAt": "2026-01-01T00:01:40Z"}
 worker = pod().worker().owned_by(workflow()).succeeded(at=90)
 
 
-def ask(client: RecordingClient, *things: Builder[Any]) -> tuple[Owner, ...]:
+def ask(
+    client: RecordingClient, *things: Builder[Any], cached: tuple[Workload, ...] = ()
+) -> tuple[Owner, ...]:
     fake: Any = client
     owner = next((t for t in things if type(t) is type(provided())), provided())
     seen = observed(owner, *(t for t in things if t is not owner))
-    workloads = {kind: list_workloads(fake, NAMESPACE, kind) for kind in WORKLOADS}
-    asked = AskOwners(fake)(owner.value, seen, workloads)
-    return (*wanting(owner.value, workloads), *asked)
-
-
-def web(kind: str, replicas: int, labels: dict[str, str] = LABELS, **fields: Any) -> Workload:
-    template = PodTemplate(PodTemplateMeta(labels))
-    meta = ObjectMeta(name="web", namespace=NAMESPACE, generation=1, **fields)
-    if kind == "DaemonSet":
-        return Workload(meta, WorkloadSpec(None, template), WorkloadStatus(replicas, 1))
-    return Workload(meta, WorkloadSpec(replicas, template))
+    return tuple(AskOwners(fake)(owner.value, seen, cached))
 
 
 def dag(status: dict[str, Any], **meta: Any) -> Unstructured:
@@ -65,24 +50,65 @@ def dag(status: dict[str, Any], **meta: Any) -> Unstructured:
 
 @pytest.mark.parametrize("kind", WORKLOADS)
 @pytest.mark.parametrize("replicas", [0, 2])
-def test_a_workload_that_makes_designated_pods_is_found_by_its_template(
+def test_a_workload_that_the_cache_names_is_judged_by_what_etcd_says(
     kind: str, replicas: int
 ) -> None:
-    (owner,) = ask(RecordingClient().running(kind, web(kind, replicas)))
+    client = RecordingClient().holding(workload(kind, replicas))
+    (owner,) = ask(client, cached=(workload(kind, 2 - replicas),))
     assert (owner.name, owner.ending is None) == (f"{kind}/web", replicas > 0)
 
 
 @pytest.mark.parametrize("kind", WORKLOADS)
-def test_a_workload_of_others_is_not_asked(kind: str) -> None:
-    assert ask(RecordingClient().running(kind, web(kind, 2, {"app": "web"}))) == ()
+def test_a_workload_that_the_cache_does_not_know_is_found_by_its_pods(kind: str) -> None:
+    made = pod().worker().of(job("web"), kind=kind).succeeded(at=90)
+    (owner,) = ask(RecordingClient().holding(workload(kind, 2)), made)
+    assert (owner.name, owner.ending) == (f"{kind}/web", None)
+
+
+def test_one_recreated_under_the_same_name_counts_as_well() -> None:
+    client = RecordingClient().holding(workload("Deployment", 2, uid="another"))
+    (owner,) = ask(client, cached=(workload("Deployment", 0),))
+    assert owner.ending is None
+
+
+def test_a_workload_that_is_gone_says_nothing() -> None:
+    assert ask(RecordingClient(), cached=(workload("Deployment", 2),)) == ()
+
+
+def test_one_that_makes_no_users_any_more_says_nothing() -> None:
+    client = RecordingClient().holding(workload("Deployment", 2, {"app": "web"}))
+    assert ask(client, cached=(workload("Deployment", 2),)) == ()
+
+
+def test_of_another_group_a_kind_of_that_name_is_asked_by_its_status() -> None:
+    kruise = workflow("web", "StatefulSet")
+    client = RecordingClient().running("StatefulSet", rollout("Running", uid=kruise.uid))
+    ended = pod().worker().owned_by(kruise).succeeded(at=90)
+    assert ask(client, ended) == (still("StatefulSet/web", seen=kruise),)
+
+
+@pytest.mark.parametrize("kind", WORKLOADS)
+def test_a_workload_that_may_not_be_read_holds_and_says_so(kind: str) -> None:
+    client = RecordingClient().refuse("get", WORKLOADS[kind].plural, Forbidden("RBAC"))
+    (owner,) = ask(client, cached=(workload(kind, 0),))
+    assert owner == Owner(f"{kind}/web", None, "may not be read: RBAC")
 
 
 @pytest.mark.parametrize("kind", WORKLOADS)
 def test_a_workload_kind_that_may_not_be_listed_holds_and_says_so(kind: str) -> None:
-    client = RecordingClient().refuse("list", WORKLOADS[kind].plural, Forbidden("RBAC"))
-    (owner,) = ask(client)
+    caches = Caches()
+    caches.workloads[kind].error = Forbidden("RBAC")
+    (owner,) = unlisted(caches.workloads)
     assert (owner.name, owner.ending) == (f"{kind}/*", None)
     assert "may not be listed: RBAC" in owner.why
+
+
+@pytest.mark.parametrize("error", [Unreachable("no route"), RuntimeError("a bug")])
+def test_a_cache_that_is_not_kept_up_decides_nothing(error: Exception) -> None:
+    caches = Caches()
+    caches.workloads["StatefulSet"].error = error
+    with pytest.raises(ApiError, match=str(error)):
+        list(unlisted(caches.workloads))
 
 
 def test_an_owner_of_any_kind_is_judged_by_its_status() -> None:
@@ -110,35 +136,37 @@ OF_ROLLOUT = OwnerReference(
 )
 
 
-def rollout(phase: str) -> Unstructured:
-    return Unstructured(
-        ObjectMeta(name="web", namespace=NAMESPACE, uid=ROLLOUT.uid), {"phase": phase}
-    )
+def rollout(phase: str, uid: str = ROLLOUT.uid) -> Unstructured:
+    return Unstructured(ObjectMeta(name="web", namespace=NAMESPACE, uid=uid), {"phase": phase})
 
 
 @pytest.mark.parametrize("kind", ["ReplicaSet", "StatefulSet"])
 def test_the_owner_of_a_workload_is_asked_while_that_wants_no_pods(kind: str) -> None:
     """Between two of its ReplicaSets only the Rollout says that more pods will come."""
-    client = RecordingClient().running(kind, web(kind, 0, owner_references=(OF_ROLLOUT,)))
-    client.running("Rollout", rollout("Progressing"))
-    assert still("Rollout/web", seen=ROLLOUT) in ask(client)
+    made = workload(kind, 0, owner_references=(OF_ROLLOUT,))
+    client = RecordingClient().holding(made).running("Rollout", rollout("Progressing"))
+    assert still("Rollout/web", seen=ROLLOUT) in ask(client, cached=(made,))
 
 
 def test_so_is_that_of_a_workload_which_only_a_pod_names() -> None:
-    of_others = web("ReplicaSet", 0, {"app": "web"}, uid="job-web", owner_references=(OF_ROLLOUT,))
-    client = RecordingClient().running("ReplicaSet", of_others)
-    client.running("Rollout", rollout("Progressing"))
+    owners = {"uid": "job-web", "owner_references": (OF_ROLLOUT,)}
+    of_others = workload("ReplicaSet", 0, {"app": "web"}, **owners)
+    client = RecordingClient().holding(of_others).running("Rollout", rollout("Progressing"))
     ended = pod().worker().of(job("web"), kind="ReplicaSet").succeeded(at=90)
     assert ask(client, ended) == (still("Rollout/web", seen=ROLLOUT),)
     assert ask(client, pod().using().of(job("web"), kind="ReplicaSet").succeeded(at=90)) == ()
 
 
-def test_a_deployment_of_a_replica_set_is_asked_as_a_workload_only() -> None:
+def test_between_two_replica_sets_their_deployment_is_asked() -> None:
+    """With strategy Recreate it wants pods when none of them does."""
     of_deployment = OwnerReference("apps/v1", "Deployment", "web", "d", controller=True)
-    client = RecordingClient().running(
-        "ReplicaSet", web("ReplicaSet", 0, owner_references=(of_deployment,))
-    )
-    assert [owner.name for owner in ask(client)] == ["ReplicaSet/web"]
+    old = workload("ReplicaSet", 0, owner_references=(of_deployment,))
+    client = RecordingClient().holding(old, workload("Deployment", 1))
+    asked = ask(client, cached=(old,))
+    assert [(owner.name, owner.ending is None) for owner in asked] == [
+        ("ReplicaSet/web", False),
+        ("Deployment/web", True),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -161,9 +189,7 @@ def test_an_owner_that_may_not_be_read_holds_and_says_so(call: tuple[str, str]) 
     assert owner == Owner("Workflow/dag", None, "may not be read: RBAC", workflow())
 
 
-@pytest.mark.parametrize(
-    "call", [("list", "deployments"), ("get", "workflows"), ("discover", "Workflow")]
-)
+@pytest.mark.parametrize("call", [("get", "workflows"), ("discover", "Workflow")])
 def test_no_answer_is_no_verdict(call: tuple[str, str]) -> None:
     client = RecordingClient().running("Workflow", dag(FINISHED)).refuse(*call, Unreachable("x"))
     with pytest.raises(Unreachable):

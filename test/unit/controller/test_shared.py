@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from evc.controller.confirm import Confirm
+from evc.controller.gather import Caches
 from evc.controller.shared import MAX_AGE, SharedReads, Stage, namespace_key, stage
-from evc.kube.resources import WORKLOADS
-from evc.model.errors import Forbidden, Unreachable
+from evc.model.errors import Unreachable
 from evc.model.meta import Key
 from unit.builders import NAMESPACE, observed, pod, provided, volume
 
@@ -225,17 +225,6 @@ def test_the_backoff_of_a_read_that_fails_is_left_alone() -> None:
     assert desk.wanted == [HERE]
 
 
-def test_a_claim_that_is_being_deleted_needs_no_look_at_workloads() -> None:
-    desk = Desk()
-    desk.reads.ask(KEY, LEAVING)
-    desk.reads.read(HERE)
-    assert set(desk.client.asked) == {("list", "jobs"), ("list", "pods")}
-    desk.reads.ask(KEY, LEAVING)
-    desk.reads.ask(OTHER, THERE)
-    desk.reads.read(HERE)
-    assert {("list", w.plural) for w in WORKLOADS.values()} < set(desk.client.asked)
-
-
 def test_for_a_claim_that_only_pods_can_keep_nothing_else_is_read() -> None:
     desk = Desk()
     desk.reads.ask(KEY, DEPARTING)
@@ -244,17 +233,22 @@ def test_for_a_claim_that_only_pods_can_keep_nothing_else_is_read() -> None:
     desk.reads.ask(KEY, DEPARTING)
     desk.reads.ask(OTHER, LEAVING)
     desk.reads.read(HERE)
-    assert desk.client.asked[1:] == [("list", "jobs"), ("list", "pods")]
+    assert desk.client.asked[1:] == [("list", "pods"), ("list", "jobs")]
 
 
-def test_workloads_that_may_not_be_listed_are_said_to_be() -> None:
-    error = Forbidden("RBAC")
-    desk = Desk(RecordingClient().refuse("list", "deployments", error))
-    desk.reads.ask(KEY, THERE)
-    desk.reads.read(HERE)
-    shared = desk.reads.take(KEY)
-    assert shared is not None
-    assert shared.surroundings.workloads["Deployment"] is error
+def test_pods_and_jobs_are_read_at_the_same_time() -> None:
+    desk = Desk()
+    together: list[int] = []
+
+    def at_once(calls: Any) -> list[Any]:
+        together.append(len(calls))
+        return [call() for call in calls]
+
+    fake: Any = desk.client
+    reads = SharedReads(fake, lambda _: None, lambda _: None, lambda: 0.0, at_once)
+    reads.ask(KEY, THERE)
+    reads.read(HERE)
+    assert together == [2]
 
 
 @pytest.mark.parametrize(
@@ -272,7 +266,7 @@ def test_a_read_from_another_stage_of_the_claims_life_is_not_used(
     client = RecordingClient().holding(provided(), volume(), pod().worker().succeeded(at=9))
     desk = Desk(client)
     fake: Any = client
-    confirm = Confirm(fake, desk.reads)
+    confirm = Confirm(fake, Caches(), desk.reads)
     cached = observed(provided(), volume(), pod().worker().succeeded(at=9))
     assert confirm(KEY, cached) is None
     desk.reads.read(HERE)
@@ -289,7 +283,7 @@ def test_a_record_is_confirmed_by_a_look_for_its_claim_alone() -> None:
     client = RecordingClient().holding(done)
     desk = Desk(client)
     fake: Any = client
-    seen = Confirm(fake, desk.reads)(KEY, observed(done))
+    seen = Confirm(fake, Caches(), desk.reads)(KEY, observed(done))
     assert seen is not None
     assert seen.live
     assert client.asked == [("get", "persistentvolumeclaims")]
@@ -302,7 +296,7 @@ def test_a_record_whose_claim_is_still_there_is_judged_after_a_read() -> None:
     client = RecordingClient().holding(done, volume().terminating())
     desk = Desk(client)
     fake: Any = client
-    confirm = Confirm(fake, desk.reads)
+    confirm = Confirm(fake, Caches(), desk.reads)
     assert confirm(KEY, observed(done)) is None
     assert desk.wanted == [HERE]
     desk.reads.read(HERE)

@@ -515,18 +515,25 @@ OWNERS = (
     *(
         Case(
             f"A {kind} that wants pods holds, also between two of them",
-            observed(done, volume(), live=True, owners=(still(f"{kind}/web"),)),
+            observed(done, volume(), owners=(still(f"{kind}/web", watched=True),)),
             10_000,
             Reason.IN_USE,
-            again=30.0,
+            again=None,
             says=f"{kind}/web",
             status={"deletion_time": None, "finished_time": None},
         )
         for kind in (*built_in, "Deployment")
     ),
     Case(
-        "A workload that held is asked again, also when the caches show none of its pods",
+        "That a workload which held is gone is believed when etcd says so, too",
         observed(used.held_by("ReplicaSet/web"), volume()),
+        10_000,
+        Reason.DRAINING,
+        confirms=True,
+    ),
+    Case(
+        "A kind of workloads that could not be read is read again",
+        observed(used.held_by("ReplicaSet/*"), volume()),
         10_000,
         UNCHANGED,
         confirms=True,
@@ -536,7 +543,6 @@ OWNERS = (
         observed(
             used.held_by("ReplicaSet/web"),
             volume(),
-            live=True,
             owners=(over("ReplicaSet/web", at=None),),
         ),
         10_000,

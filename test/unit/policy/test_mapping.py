@@ -8,9 +8,19 @@ from hypothesis import strategies as st
 
 from evc.model.core import LabelSelector, LabelSelectorRequirement
 from evc.model.meta import Key
-from evc.policy.mapping import Designations, keys_of_claim, keys_of_job, keys_of_pod
+from evc.policy.mapping import Designations, keys_of_claim, keys_of_pod, keys_of_template
 from evc.policy.usage import matches
-from unit.builders import LABELS, NAMESPACE, EvcBuilder, PodBuilder, claim, evc, job, pod
+from unit.builders import (
+    LABELS,
+    NAMESPACE,
+    EvcBuilder,
+    JobBuilder,
+    PodBuilder,
+    claim,
+    evc,
+    job,
+    pod,
+)
 
 KEY = Key(NAMESPACE, "scratch")
 
@@ -40,10 +50,10 @@ def test_a_pod_concerns_who_selects_it_and_whose_claim_it_references() -> None:
     assert of_pod(pod(), known) == set()
 
 
-def test_a_job_concerns_whom_its_pods_will() -> None:
-    known = knowing(evc())
-    assert keys_of_job(job().making(LABELS).value, known, known.takers) == {KEY}
-    assert keys_of_job(job().making({}, claim="scratch").value, known, known.takers) == {KEY}
+@pytest.mark.parametrize("made", [job().making(LABELS), job().making({}, claim="scratch")])
+def test_a_maker_of_pods_concerns_whom_its_pods_will(made: JobBuilder) -> None:
+    known, template = knowing(evc()), made.value.template
+    assert keys_of_template(NAMESPACE, template, known, known.takers) == {KEY}
 
 
 def test_a_claim_concerns_who_wants_it_and_its_owner() -> None:

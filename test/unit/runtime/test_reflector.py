@@ -312,20 +312,20 @@ def test_handlers_can_tell_start_up_objects_from_live_ones_by_synced() -> None:
     assert room.observer.heard("synced") == [("pods", 1)]
 
 
-def test_the_last_error_is_there_while_it_lasts() -> None:
+def test_the_store_says_when_it_is_not_kept_up() -> None:
     room = Room("forbid", "forbid")
     seen: list[Exception | None] = []
     opened = room.server.watch
 
     def spied(**request: Any) -> Any:
-        seen.append(room.reflector.last_error)
+        seen.append(room.store.error)
         return opened(**request)
 
     room.server.watch = spied  # type: ignore[method-assign]
     assert room.reflector.heard_at is None
     room.run()
     assert seen == [None, FAULTS["forbid"], FAULTS["forbid"]]
-    assert room.reflector.last_error is None
+    assert room.store.error is None
     assert room.reflector.heard_at == room.clock.time
 
 
