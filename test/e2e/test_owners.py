@@ -103,10 +103,13 @@ def workload(kind: str) -> Json:
     return {"metadata": {"name": "web"}, "spec": spec}
 
 
+@pytest.mark.parametrize("deleted", [False, True])
 @pytest.mark.parametrize(
     "kind", ["deployment", "replicaset", "statefulset", "daemonset", "replicationcontroller"]
 )
-def test_a_workload_holds_as_long_as_it_wants_pods(scenario: Scenario, kind: str) -> None:
+def test_a_workload_holds_as_long_as_it_wants_pods(
+    scenario: Scenario, kind: str, deleted: bool
+) -> None:
     group = "/api/v1" if kind == "replicationcontroller" else "/apis/apps/v1"
     PATHS[kind] = group + "/namespaces/{ns}/" + kind + "s"
     scenario.create("evc", manifests.claim("scratch", gracePeriodSeconds=0))
@@ -124,8 +127,14 @@ def test_a_workload_holds_as_long_as_it_wants_pods(scenario: Scenario, kind: str
         "the workload is said to hold",
     )
     scenario.stays("pvc", "scratch", seconds=3)
-    scenario.delete(kind, "web")
-    scenario.until_gone("evc", "scratch", seconds=RECHECK)
+    if deleted:
+        scenario.delete(kind, "web")
+    elif kind == "daemonset":
+        nowhere = {"nodeSelector": {"kubernetes.io/hostname": "nowhere"}}
+        scenario.patch(kind, "web", {"spec": {"template": {"spec": nowhere}}})
+    else:
+        scenario.patch(kind, "web", {"spec": {"replicas": 0}})
+    scenario.until_gone("evc", "scratch")
 
 
 def no_room(scenario: Scenario) -> bool:
