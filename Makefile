@@ -123,7 +123,7 @@ node-packages:
 	}
 
 .PHONY: bench
-bench: $(VENV)/.ready $(BENCH_VENV)/.ready ## Run the benchmarks beside their peers (BENCH=B1,B4 selects, BENCH_QUICK=1 is a smoke test).
+bench: $(VENV)/.ready $(BENCH_VENV)/.ready $(DELIVERED)/.ready ## Run the benchmarks beside their peers (BENCH=B1,B4 selects, BENCH_QUICK=1 is a smoke test).
 	@$(BIN)/python -m cluster build
 	@$(BIN)/python -m bench
 

@@ -92,13 +92,18 @@ class Lives:
         *,
         run_seconds: float | None = 1.0,
         start_pods: bool = True,
+        grace: int = objects.GRACE,
         threads: int = 8,
     ) -> None:
-        """``run_seconds`` None: pods run until `finish`; without ``start_pods``, until `start`."""
+        """``run_seconds`` None: pods run until `finish`; without ``start_pods``, until `start`.
+
+        ``grace`` is every claim's gracePeriodSeconds.
+        """
         self.stage = stage
         self.lives: dict[tuple[str, str], Life] = {}
         self.run_seconds = run_seconds
         self._start_pods = start_pods
+        self._grace = grace
         self.timetable = Timetable(threads)
         self._watches = [
             Watch(stage, objects.pvc_path("")),
@@ -118,7 +123,7 @@ class Lives:
         now = time.time()
         # Whole seconds, as the kubelet writes them.
         life.finished = now
-        life.due = int(now) + objects.GRACE
+        life.due = int(now) + self._grace
         self._patch(life, objects.succeeded(life.started, now))
 
     def close(self) -> None:
@@ -144,7 +149,8 @@ class Lives:
     def _create(self, life: Life) -> None:
         api = self.stage.api
         life.evc_created = time.time()
-        api.create(objects.evc_path(life.namespace), objects.evc(life.name))
+        evc = objects.evc(life.name, gracePeriodSeconds=self._grace)
+        api.create(objects.evc_path(life.namespace), evc)
         api.create(objects.pod_path(life.namespace), objects.pod(life.name, life.name))
 
     def start(self, life: Life) -> None:

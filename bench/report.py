@@ -33,8 +33,9 @@ RAW = {
     "update evc/status": "patch evc/status",
 }
 """Which raw rate stands for which of the operator's requests."""
-TO_DELETE = {"update evc/status": 2, "get evc": 1, "get pvc": 1, "delete pvc": 1}
-"""What one claim needs between the end of its pod and its DELETE, but for the shared reads."""
+TO_DELETE = {"update evc/status": 1, "get evc": 1, "get pvc": 1, "delete pvc": 1}
+"""What one claim needs from when it is due to its DELETE, but for the shared reads."""
+DEFAULT = "grace 30 s"
 INTRO = """\
 # Benchmarks
 
@@ -44,8 +45,8 @@ INTRO = """\
 
 - **Peers run in the same run, on the same machine.** *SharedInformer* is the informer of the
   official Python client. *kopf* is [our own port](../bench/peers/kopf_evc.py) of the lifecycle
-  to kopf with every setting in kopf's favour, which the file explains; it does less (no events,
-  of the owners only Jobs, no limits, no election).
+  to kopf with every setting in kopf's favour, which the file explains. It writes what we write,
+  and does less: of the owners it knows only Jobs, and it has no limits and no election.
 - **The API server judges**: latencies between operator and API server come from the audit log,
   not from the operator's word.
 - **All processes share the machine's cores.** `CPU s` says who used how many of them;
@@ -208,7 +209,8 @@ def _limits(results: list[Json]) -> str:
     ours = {name: [row for row in rows if row["who"] == "operator"] for name, rows in found.items()}
     life = seconds(ours["B7"][0]["calls"])
     most = max(row["deletes_per_second"] for row in ours["B6"])
-    burst = ", ".join(f"{row['due_to_delete']['p99_ms'] / 1000:.1f}" for row in ours["B5"])
+    bursts = [row for row in ours["B5"] if DEFAULT in row["load"]]
+    burst = ", ".join(f"{row['due_to_delete']['p99_ms'] / 1000:.1f}" for row in bursts)
     soon = ours["B6"][0]["due_to_delete"]["p50_ms"]
     rows = [
         (
@@ -217,14 +219,14 @@ def _limits(results: list[Json]) -> str:
             f"{most:.0f} ({most * life:.0%})",
         ),
         (
-            "the last DELETE of 1,000 that are due together, s: two status writes, two reads and"
-            " the DELETE of each, at their raw rates",
+            "1,000 that are due within about three seconds, s: the status write, two reads and the"
+            " DELETE of each, at their raw rates; measured: due to DELETE p99",
             f"{1000 * seconds(TO_DELETE):.1f}",
             burst,
         ),
         (
-            "due to DELETE, ms: two consistent LISTs one after the other, on an idle API server",
-            f"{2 * lists:.0f}",
+            "due to DELETE, ms: a consistent LIST on an idle API server",
+            f"{lists:.0f}",
             f"{soon:.0f}",
         ),
     ]
@@ -270,7 +272,13 @@ def _measured(found: dict[str, list[Json]]) -> list[tuple[str, str, str]]:
     tell("start to synced, s", "<= 2", rows("B2", "operator", "10000 pods"), "ready_s", "median")
     tell("peak of a relist, times steady", "<= 1.3", rows("B3", "operator", ""), "peak_to_steady")
     tell("cores under pod changes", "<= 0.5", rows("B4", "operator", "500/s"), "cores")
-    tell("due to DELETE p99, ms", "<= 5,000", rows("B5", "operator", ""), "due_to_delete", "p99_ms")
+    tell(
+        "due to DELETE p99, ms",
+        "<= 5,000",
+        rows("B5", "operator", DEFAULT),
+        "due_to_delete",
+        "p99_ms",
+    )
     steady = [row for row in rows("B6", "operator", "20/s") if "live" not in row["load"]]
     tell("create to PVC p50, ms", "<= 20", steady, "create_to_pvc", "p50_ms")
     tell("due to DELETE p50, ms", "<= 60", steady, "due_to_delete", "p50_ms")

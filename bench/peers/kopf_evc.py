@@ -2,9 +2,9 @@
 
 What is the same as ours: intent, create with mark and ownerReference, use written down, due
 time, a live look before anything is destroyed, the decision in status under the
-resourceVersion that was seen, DELETE with preconditions, release of pvc-protection ten seconds
-after the end, the record deleted last.  It does less than ours: no events, no workloads but
-Jobs, no template changes, no limits, no metrics, no election.
+resourceVersion that was seen, the five conditions, DELETE with preconditions and its event,
+release of pvc-protection ten seconds after the end, the record deleted last.  It does less than
+ours: no workloads but Jobs, no template changes, no limits, no metrics, no election.
 
 Choices in kopf's favour, and why:
 
@@ -135,6 +135,7 @@ indices = {name: Memory() for name in ("pods", "claims", "evcs", "jobs")}
 written: dict[Key, int] = {}
 """Versions that our own writes returned: what is older in the indices decides nothing."""
 written_claims: dict[Key, int] = {}
+telling: set[asyncio.Task[None]] = set()
 running: set[Key] = set()
 dirty: set[Key] = set()
 gate = asyncio.Semaphore(AT_ONCE)
@@ -399,7 +400,35 @@ async def delete(key: Key, facts: Json, due: float) -> float | None:
     await tell(key, evc, "Releasing", deletionTime=stamp(due), outcome="Succeeded", **facts)
     left = await remove(key, "persistentvolumeclaims", claim["metadata"])
     written_claims[key] = int(left["metadata"]["resourceVersion"])
+    # Nobody waits for it.
+    telling.add(task := asyncio.get_running_loop().create_task(record(key, evc)))
+    task.add_done_callback(telling.discard)
     return time.time() + SETTLE
+
+
+async def record(key: Key, evc: Json) -> None:
+    """Tell of the deletion."""
+    meta = evc["metadata"]
+    event = {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"name": f"{key[1]}.{time.time_ns():x}", "namespace": key[0]},
+        "eventTime": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "reportingController": "bench.dev/kopf",
+        "reportingInstance": "kopf",
+        "type": "Normal",
+        "reason": "Deleting",
+        "action": "Delete",
+        "note": f"deleting PersistentVolumeClaim {key[1]}",
+        "regarding": {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": "EphemeralVolumeClaim",
+            "namespace": key[0],
+            "name": key[1],
+            "uid": meta["uid"],
+        },
+    }
+    await api("POST", f"/apis/events.k8s.io/v1/namespaces/{key[0]}/events", event)
 
 
 async def unheld(key: Key) -> None:
@@ -477,19 +506,39 @@ async def tell(key: Key, evc: Json, reason: str, **facts: Any) -> None:
     same = ready(status) == reason and all(status.get(k) == v for k, v in facts.items())
     if same:
         return
-    condition = {
-        "type": "Ready",
-        "status": "True",
-        "reason": reason,
-        "message": "",
-        "lastTransitionTime": now,
-    }
     change = {
         "metadata": {"resourceVersion": evc["metadata"]["resourceVersion"]},
-        "status": {"conditions": [condition], **facts},
+        "status": {"conditions": conditions(evc, reason, now), **facts},
     }
     answer = await api("PATCH", path(key, PLURAL) + "/status", change, MERGE)
     written[key] = int(answer["metadata"]["resourceVersion"])
+
+
+def conditions(evc: Json, reason: str, now: str) -> list[Json]:
+    """All five, as kstatus wants them from the first write on."""
+    generation = evc["metadata"]["generation"]
+    used = reason in ("InUse", "Draining", "Releasing")
+    told = {
+        "Ready": (reason in ("Waiting", "InUse", "Draining"), reason, f"{reason} since {now}"),
+        "Used": (used, "PodStarted" if used else "NoPodStarted", ""),
+        "Finished": (False, "NotFinished", ""),
+        "Reconciling": (reason in ("Provisioning", "Releasing"), reason, ""),
+        "Stalled": (False, reason, ""),
+    }
+    before = {c["type"]: c for c in evc.get("status", {}).get("conditions", ())}
+    return [
+        {
+            "type": kind,
+            "status": str(status),
+            "reason": why,
+            "message": message,
+            "observedGeneration": generation,
+            "lastTransitionTime": before[kind]["lastTransitionTime"]
+            if before.get(kind, {}).get("status") == str(status)
+            else now,
+        }
+        for kind, (status, why, message) in told.items()
+    ]
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ def run(size: Size) -> Result:
         "Cold start",
         "Pods of 3.6 KB seeded into etcd, in 20 namespaces; the other controllers are frozen."
         " Time from the start of the process (interpreter and imports included) until it is"
-        " ready. Steady: two seconds later. The operator caches claims, volumes and Jobs, too,"
-        " and serves metrics; the informers only cache pods. The peers are not started with"
+        " ready. Steady: two seconds later. The operator caches claims, volumes, Jobs and"
+        " workloads, too, and serves metrics; the informers only cache pods. The peers are not started with"
         " 100,000 pods: the official client keeps 46 KB of each (B1).",
     )
     sizes = size.pick([1_000, 10_000, 100_000], [300])

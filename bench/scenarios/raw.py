@@ -16,8 +16,8 @@ LISTS = (
     "Before each of these LISTs another kind was written to. A consistent LIST waits until the API"
     " server's cache of pods is as fresh as etcd, for which it asks etcd every 0.1 s"
     " ([KEP-2340](https://github.com/kubernetes/enhancements/issues/2340)). A DELETE rests on two"
-    " of them, one after the other: what could make pods, then pods. Twice this is the least that"
-    " there can be from due to DELETE."
+    " of them, of pods and of Jobs, made at the same time: this is the least that there can be from"
+    " due to DELETE while nothing changes pods and Jobs by itself."
 )
 
 
