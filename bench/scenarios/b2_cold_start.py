@@ -22,8 +22,8 @@ def run(size: Size) -> Result:
         "Pods of 3.6 KB seeded into etcd, in 20 namespaces; the other controllers are frozen."
         " Time from the start of the process (interpreter and imports included) until it is"
         " ready. Steady: two seconds later. The operator caches claims, volumes, Jobs and"
-        " workloads, too, and serves metrics; the informers only cache pods. The peers are not started with"
-        " 100,000 pods: the official client keeps 46 KB of each (B1).",
+        " workloads, too, and serves metrics; the informers only cache pods. The peers are not"
+        " started with 100,000 pods: the official client keeps 46 KB of each (B1).",
     )
     sizes = size.pick([1_000, 10_000, 100_000], [300])
     with Stage.boot(20, frozen=("kube-controller-manager",)) as stage:

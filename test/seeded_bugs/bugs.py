@@ -81,6 +81,11 @@ def behind(profile: Profile) -> Profile:
     return replace(profile, mischief=3, faults={"pause": 0.01}, lag=Lag({PVCS: 30.0}), herd=0)
 
 
+def deaf(profile: Profile) -> Profile:
+    """Its watches fail again and again."""
+    return replace(profile, faults={"disconnect": 0.1, "lost stream": 0.3}, herd=0)
+
+
 def late_workloads(profile: Profile) -> Profile:
     """Hears late of what makes pods and is scaled up and down."""
     late = Lag(dict.fromkeys(WORKLOADS, 30.0))
@@ -313,6 +318,7 @@ BUGS: tuple[Bug, ...] = (
         "a cache whose watch has failed does not know what there is",
         ("S4",),
         work_over.deaf_caches_believed,
+        shape=deaf,
     ),
     Bug(
         "owner asked at the end",

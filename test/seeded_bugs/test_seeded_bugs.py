@@ -17,14 +17,14 @@ QUICK = 150
 """Lives that most bugs need less than."""
 RARE = {
     "ttl from wall clock",
-    "no lease check before delete",
     "partial page treated as full",
     "hold read from cache",
     "retry create without marker",
     "no settle time",
     "hold ignored by gate 5",
     "request id not compared",
-    "apply to any version",
+    "first end counts",
+    "Deployments not asked",
     "owned again",
     "ownership left on",
     "owner asked at the end",
