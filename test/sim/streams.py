@@ -52,7 +52,7 @@ class Stream:
         alive: Callable[[], bool],
     ) -> None:
         """``told`` hears up to which revision the process knows everything, ``deaf`` whether it
-        waits after a failure.
+        has failed and does not follow the server again.
         """
         self._world = world
         self._server = world.server
@@ -82,6 +82,8 @@ class Stream:
         self._feed(watcher.Woke())
 
     def _feed(self, received: watcher.Input[Any]) -> None:
+        if isinstance(received, watcher.Failed):
+            self._deaf(True)
         ask = self._reflector.advance(received)
         self._moved()
         if ask is not None:
@@ -92,8 +94,7 @@ class Stream:
     def _perform(self, ask: watcher.Ask) -> None:
         choices = self._world.choices
         match ask:
-            case watcher.Pause(seconds, because):
-                self._deaf(because is not None)
+            case watcher.Pause(seconds):
                 wait = choices.seconds("stream jitter", seconds, 2 * seconds)
                 self._later(wait, lambda: self._feed(watcher.Woke()))
             case watcher.ListPage(token):
@@ -138,17 +139,14 @@ class Stream:
         self._lied = self._faults.stream("short list")
         if self._lied:
             page, more = page[: len(page) // 2], ""
-        self._contact()
+        self._reflector.contact()
         self._feed(watcher.Listed(Page(page, str(revision), more)))
         if not more:
             self._tell(revision)
         return None
 
-    def _contact(self) -> None:
-        self._reflector.contact()
-        self._deaf(False)
-
     def _tell(self, revision: int) -> None:
+        self._deaf(False)
         self._told(0 if self._lied else revision)
 
     def _connect(self, version: str, initial: bool) -> None:
@@ -160,7 +158,9 @@ class Stream:
             return self._feed(watcher.Failed(Expired("simulated: compacted", status=410)))
         revision = self._snapshot() if initial else int(version)
         connection = self._connection
-        self._contact()
+        self._reflector.contact()
+        if not initial:
+            self._deaf(False)
         if initial and not self._initial(revision, connection):
             return None
         self._position = self._after(revision)

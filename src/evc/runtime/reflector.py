@@ -19,7 +19,7 @@ Promises (each has a test of its name in ``test/unit/runtime/test_reflector.py``
     raises stops nothing.
 11. *A relist of what is known takes no second copy* of it.
 12. *A stop does not wait for the server's next line.*
-13. *The store says when it is not kept up*, and why, until the server answers again.
+13. *The store says when it is not kept up*, and why, until it follows the server again.
 
 `watcher.step` decides all of this; here is what performs it, in one thread.  Delays and
 their reset follow client-go's reflector.
@@ -114,14 +114,15 @@ class Reflector(Generic[T]):
             self._state, _, ask = watcher.step(self._state, failure, self._clock.monotonic())
         if before.streams and not self._state.memory.streams:
             self._observer.streaming_refused(self.resource)
-        if isinstance(ask, watcher.Pause) and ask.because is not None:
-            self.store.error = ask.because
+        if isinstance(received, watcher.Failed):
+            self.store.error = received.error
         return ask
 
     def contact(self) -> None:
         """Note that the server answers: a page, an open watch or an event came."""
-        self.store.error = None
         self.heard_at = self._clock.monotonic()
+        if isinstance(self._state, watcher.Watching):  # not before a list is complete
+            self.store.error = None
 
     def _answers(
         self, ask: watcher.Ask, stop: threading.Event
@@ -159,6 +160,7 @@ class Reflector(Generic[T]):
         match write:
             case watcher.Swap(found, version):
                 changes = self._writer.replace(found.values(), version)
+                self.store.error = None
                 self._tell(changes)
                 self._announce_synced()
             case watcher.Put(item, version):

@@ -64,7 +64,7 @@ class Store(Generic[T]):
         self._synced = threading.Event()
         self._has_writer = False
         self.error: Exception | None = None
-        """Why nothing new can come at present, said by the reflector; None while it can."""
+        """Why the cache does not follow the server at present, said by its reflector."""
 
     def get(self, key: Key) -> T | None:
         """Return the object of that name, None if there is none."""

@@ -329,6 +329,24 @@ def test_the_store_says_when_it_is_not_kept_up() -> None:
     assert room.reflector.heard_at == room.clock.time
 
 
+def test_a_store_is_not_kept_up_before_a_list_is_complete() -> None:
+    """A page is an answer, and says nothing of what is not on it."""
+    room = Room("refuse", "add-a", "add-b", "add-c", "serve", "serve", "serve", "gone")
+    room.server.page_size = 1
+    seen: list[tuple[str, bool]] = []
+    listed = room.server.list
+
+    def spied(**request: Any) -> Any:
+        seen.append((request["continue_token"], room.store.error is None))
+        return listed(**request)
+
+    room.server.list = spied  # type: ignore[method-assign]
+    room.run()
+    assert len([token for token, _ in seen if token]) >= 4, "two lists of three pages"
+    assert not any(kept_up for _, kept_up in seen)
+    assert room.store.error is None
+
+
 def test_an_index_function_that_fails_leads_to_a_new_list() -> None:
     room = Room("serve", "add-a", "serve")
     poisoned = iter([RecursionError()])
