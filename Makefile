@@ -27,6 +27,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 BENCH_VENV = build/bench-venv
+# What is delivered, and nothing else: the SBOM and the licences are read from here, and the
+# benchmarks run it.
+DELIVERED = build/run-venv
 LIVES ?= 10000
 CORES ?= $(shell nproc)
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
@@ -300,8 +303,6 @@ endif
 
 # What releases need, apart from what develops: pinned as well.
 TOOLS = build/tools-venv
-# What is delivered, and nothing else: the SBOM and the licences are read from here.
-DELIVERED = build/run-venv
 # Of what is delivered. All may be passed on with an Apache-2.0 program, unchanged.
 LICENCES = Apache;BSD;MIT;Mozilla Public License 2.0;MPL-2.0;PSF-2.0;Python Software Foundation License
 
