@@ -14,7 +14,7 @@ from evc.model.evc import EphemeralVolumeClaim, OwnerSeen
 from evc.model.meta import Key, OwnerReference
 from evc.policy.blocked import NOT_LISTABLE, NOT_READABLE
 from evc.policy.observed import Observed
-from evc.policy.owners import Owner, as_owner, built_in, controllers, judged
+from evc.policy.owners import OWNERS_KEPT, Owner, as_owner, built_in, controllers, judged
 from evc.policy.usage import designated, makes_users, owners_seen
 from evc.runtime.store import Store
 
@@ -52,11 +52,16 @@ class AskOwners:
         Asked are ``workloads``, who made the pods, and those of other kinds that were ever seen.
         A Rollout makes ReplicaSets, a LeaderWorkerSet makes StatefulSets, and the pods name
         only these.  A workload counts by its template; one that only a pod names leads to its
-        owner, because others may have changed the labels of either since.
+        owner, because others may have changed the labels of either since.  Of owners that only
+        pods name there may be any number, so that too many are not asked, and hold.
         """
+        cached = dict.fromkeys(map(_seen, workloads))
         pods = (pod.metadata for pod in observed.pods if designated(pod, evc))
-        named = [maker for meta in pods for maker in _askable(meta.owner_references)]
-        asking = list(dict.fromkeys((*map(_seen, workloads), *named, *owners_seen(observed, evc))))
+        named = dict.fromkeys(maker for meta in pods for maker in _askable(meta.owner_references))
+        asking = list(cached | named | dict.fromkeys(owners_seen(observed, evc)))
+        if len(asking) - len(cached) > OWNERS_KEPT:
+            yield Owner("Owner/*", None, f"more than {OWNERS_KEPT} owners are too many to ask")
+            return
         for seen in asking:  # grows while it is walked: owners have owners
             try:
                 found = self._read(seen, evc.metadata.namespace)

@@ -13,7 +13,7 @@ from evc.model.core import Unstructured, Workload
 from evc.model.errors import ApiError, Forbidden, Unreachable
 from evc.model.evc import OwnerSeen
 from evc.model.meta import ObjectMeta, OwnerReference
-from evc.policy.owners import Owner
+from evc.policy.owners import OWNERS_KEPT, Owner
 from unit.builders import (
     NAMESPACE,
     Builder,
@@ -101,6 +101,21 @@ def test_a_workload_kind_that_may_not_be_listed_holds_and_says_so(kind: str) -> 
     (owner,) = unlisted(caches.workloads)
     assert (owner.name, owner.ending) == (f"{kind}/*", None)
     assert "may not be listed: RBAC" in owner.why
+
+
+def test_more_owners_than_anybody_has_hold_and_are_not_asked() -> None:
+    """Whoever makes pods can have them name any owner: each would be a request."""
+    client = RecordingClient()
+    pods = [
+        pod(f"p-{n}").worker().of(job(f"web-{n}"), kind="ReplicaSet").succeeded(at=90)
+        for n in range(OWNERS_KEPT + 1)
+    ]
+    assert ask(client, *pods[1:]) == ()
+    assert len(client.asked) == OWNERS_KEPT
+    client.calls.clear()
+    (owner,) = ask(client, *pods)
+    assert (owner.name, owner.ending) == ("Owner/*", None)
+    assert client.asked == []
 
 
 @pytest.mark.parametrize("error", [Unreachable("no route"), RuntimeError("a bug")])
