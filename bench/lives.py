@@ -41,6 +41,7 @@ class Life:
 class _Meta(msgspec.Struct):
     name: str = ""
     namespace: str = ""
+    resource_version: str = msgspec.field(name="resourceVersion", default="")
 
 
 class _Object(msgspec.Struct):
@@ -53,31 +54,47 @@ class _Event(msgspec.Struct):
 
 
 class Watch:
-    """Tells of every object of a collection that comes or goes."""
+    """Tells of every object of a collection that comes or goes.
+
+    The API server ends the watch of whoever reads too slowly for a moment; it goes on where it
+    was.
+    """
 
     def __init__(self, stage: Stage, path: str) -> None:
         self._stage = stage
         self._path = path
         self._decoder = msgspec.json.Decoder(_Event)
-        self._connection = stage.api.connect()
-        separator = "&" if "?" in path else "?"
-        self._connection.request("GET", f"{path}{separator}watch=true&timeoutSeconds=3000")
+        self._closed = False
+        self._seen = ""
+        self._open()
+
+    def _open(self) -> None:
+        self._connection = self._stage.api.connect()
+        query = f"watch=true&timeoutSeconds=3000&resourceVersion={self._seen}"
+        self._connection.request("GET", f"{self._path}?{query}")
         self._response = self._connection.getresponse()
         if self._response.status != 200:
-            raise BenchError(f"cannot watch {path}: {self._response.status}")
+            raise BenchError(f"cannot watch {self._path}: {self._response.status}")
 
     def __iter__(self) -> Iterator[tuple[str, str, str]]:
-        """Yield (type, namespace, name); ends with the watch."""
-        try:
-            while line := self._response.readline():
-                event = self._decoder.decode(line)
-                meta = event.object.metadata
-                yield event.type, meta.namespace, meta.name
-        except (OSError, ValueError, AttributeError, http.client.HTTPException):
-            return
+        """Yield (type, namespace, name); ends when it is closed."""
+        while not self._closed:
+            try:
+                while line := self._response.readline():
+                    event = self._decoder.decode(line)
+                    if event.type == "ERROR":
+                        raise BenchError(f"the watch of {self._path} was lost: {line[:200]!r}")
+                    meta = event.object.metadata
+                    self._seen = meta.resource_version
+                    yield event.type, meta.namespace, meta.name
+            except (OSError, ValueError, AttributeError, http.client.HTTPException):
+                pass
+            if not self._closed:
+                self._open()
 
     def close(self) -> None:
         """End it."""
+        self._closed = True
         sock = self._connection.sock
         if sock is not None:
             sock.close()
@@ -172,10 +189,13 @@ class Lives:
         self.stage.api.patch(path, status)
 
     def _follow(self, watch: Watch, note: object) -> None:
-        for kind, namespace, name in watch:
-            life = self.lives.get((namespace, name))
-            if life is not None and callable(note):
-                note(kind, life)
+        try:
+            for kind, namespace, name in watch:
+                life = self.lives.get((namespace, name))
+                if life is not None and callable(note):
+                    note(kind, life)
+        except Exception as error:
+            self.timetable.errors.append(error)
 
     def _pvc(self, kind: str, life: Life) -> None:
         if kind == "ADDED":

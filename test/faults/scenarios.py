@@ -12,13 +12,14 @@ from typing import Any
 
 from e2e import manifests
 from e2e.manifests import COMPLETE_AFTER
-from e2e.scenario import Scenario, condition, phase
+from e2e.scenario import PATHS, Scenario, condition, phase
 
 Json = dict[str, Any]
 PATIENCE = 90.0
 """Seconds a step may take, faults included."""
 POLL = 0.2
 """Seconds between two looks: many plans are played on one API server at once."""
+PATHS["statefulset"] = "/apis/apps/v1/namespaces/{ns}/statefulsets"
 RECORD = 600
 """A ttl that lets the finished object stay, so that its status can be judged."""
 
@@ -90,8 +91,27 @@ def hold(world: Scenario) -> None:
     world.patch("evc", "scratch", {"spec": {"hold": False}})
 
 
+def replicas(world: Scenario) -> None:
+    """A StatefulSet holds the volume until it wants no pod; one that failed before stays."""
+    world.create("evc", claim("scratch"))
+    until_ready(world, "scratch")
+    template = manifests.pod_template("scratch", app="scratch")
+    template["spec"]["restartPolicy"] = "Always"
+    spec = {
+        "replicas": 1,
+        "serviceName": "web",
+        "selector": {"matchLabels": {"app": "scratch"}},
+        "template": template,
+    }
+    world.create("statefulset", {"metadata": {"name": "web"}, "spec": spec})
+    until(world, "scratch", "InUse")
+    world.create("pod", manifests.pod("done", "scratch", fail_after="100ms"))
+    eventually(lambda: phase(world.get("pod", "done")) == "Failed", "pod done is Failed")
+    world.patch("statefulset", "web", {"spec": {"replicas": 0}})
+
+
 REFERENCE: dict[str, Callable[[Scenario], None]] = {
-    step.__name__: step for step in (job, pair, adopt, pinned, orphan, hold)
+    step.__name__: step for step in (job, pair, adopt, pinned, orphan, hold, replicas)
 }
 
 

@@ -14,11 +14,11 @@ from typing import Any
 
 from faults.proxy import Call
 from sim.history import condition
-from sim.kinds import EVCS, EVENTS, JOBS, LEASES, PODS, PROTECTION, PVCS
+from sim.kinds import EVCS, EVENTS, JOBS, LEASES, PODS, PROTECTION, PVCS, STATEFULSETS
 
 Json = dict[str, Any]
-WATCHED = (EVCS, PVCS, PODS, JOBS)
-SHORT = {EVCS: "evc", PVCS: "pvc", PODS: "pod", JOBS: "job"}
+WATCHED = (EVCS, PVCS, PODS, JOBS, STATEFULSETS)
+SHORT = {EVCS: "evc", PVCS: "pvc", PODS: "pod", JOBS: "job", STATEFULSETS: "statefulset"}
 GONE = "gone"
 
 
@@ -102,6 +102,8 @@ def state(resource: str, kind: str, item: Json) -> str:
         held = "-held" if "evc.dev/hold" in (meta.get("annotations") or {}) else ""
         ours = "" if "evc.dev/owner-uid" in (meta.get("annotations") or {}) else "-free"
         return f"{status.get('phase', 'Pending')}{held}{ours}"
+    if resource == STATEFULSETS:
+        return "Wanting" if item["spec"].get("replicas", 1) else "Over"
     if resource == JOBS:
         over = [c["type"] for c in status.get("conditions", ()) if c["status"] == "True"]
         return over[-1] if over else "Active" if status.get("active") else "New"

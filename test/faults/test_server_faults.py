@@ -180,6 +180,31 @@ def test_one_right_missing_in_a_live_read_keeps_the_volume(life: Life, resource:
     gone(life)
 
 
+def test_workloads_that_may_not_be_watched_any_more_keep_the_volume(life: Life) -> None:
+    """Whether one of them wants pods is found out from the cache, which hears nothing now."""
+
+    class Forbids(Refusing):
+        def before(self, call: Call) -> Reply | None:
+            return super().before(call) if call.resource == "statefulsets" else None
+
+    faults = Forbids(refusal(403, "Forbidden"))
+    operator = life.start(faults)
+    in_use(life)
+    faults.on.set()
+    operator.proxy.reset()
+    life.world.patch("pod", "user", COMPLETE_SOON)
+    eventually(
+        lambda: (
+            life.world.get("evc", "scratch")["status"].get("heldBy", {}).get("names")
+            == ["StatefulSet/*"]
+        ),
+        "status says what may not be listed",
+    )
+    assert not life.judge().deletes
+    faults.on.clear()
+    gone(life)
+
+
 def test_a_restart_of_etcd_is_survived(life: Life) -> None:
     life.start(Faults())
     in_use(life)
