@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from sim.facts import OWNER_UID
 from sim.history import Commit, Json, Request, marks_of, uid
-from sim.kinds import EVCS
+from sim.kinds import EVCS, JOBS, PODS
 from sim.node import Node
 from sim.world import World
 
@@ -94,12 +94,15 @@ class Ledger:
     def visit(self, commit: Commit) -> Visit:
         """The reconcile that a write belongs to, and the read of its namespace it shared.
 
-        A read that was not over, or has been too long ago, is no read.
+        A read that was not over, or has been too long ago, is no read.  Neither is, for a
+        DELETE, one that left out the Jobs, because it was for claims that were deleted before.
         """
         actor = commit.actor
         own = self.visits.get((actor, self.current.get(actor, 0)), Visit())
+        needed = {PODS, JOBS} if commit.marks_deletion else {PODS}
         for listing in reversed(self.listings[actor, commit.name.namespace]):
-            if listing.ended <= own.began <= listing.ended + SHARED_FOR:
+            fresh = listing.ended <= own.began <= listing.ended + SHARED_FOR
+            if fresh and needed <= listing.seen.keys():
                 failed = own.failed or listing.failed
                 return replace(own, failed=failed, seen=listing.seen | own.seen)
         return own

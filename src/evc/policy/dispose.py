@@ -102,7 +102,10 @@ def leaving(world: World) -> Plan | None:
         finished_time=world.evc.status.finished_time,  # pins are no work that could vanish
         held_by=held_by(step.pinned_by),
     )
-    return replace(_stepping(step), status=world.plan(status).status)
+    changed = world.plan(status).status
+    # The first pins overwrite what may be all that tells of the decision, if its process died.
+    retold = _decision(world) if world.evc.status.held_by is None else None
+    return replace(_stepping(step), status=changed, retold=retold)
 
 
 def overdue(world: World) -> Plan | None:
@@ -190,7 +193,7 @@ def finish(world: World, reason: Reason) -> Plan:
     The event that told why came with the decision, unless there was nothing to decide.
     """
     told = world.reason in (Reason.RELEASING, Reason.RETAINING)
-    retold = _decision(world) if told else None
+    retold = _decision(world, world.evidence if world.used else UNUSED) if told else None
     if world.evc.spec.ttl_seconds_after_finished == 0:
         plan = _delete_record(world)
         if not plan.actions:
@@ -215,15 +218,15 @@ def finish(world: World, reason: Reason) -> Plan:
     return replace(plan, retold=retold)
 
 
-def _decision(world: World) -> Note:
-    """Return the event of the decision, with the evidence that is left."""
+def _decision(world: World, *evidence: str) -> Note:
+    """Return the event of the decision, with what status says of it and what is left to see."""
     ready = world.evc.status.condition(READY)
-    said = f"status said: {ready.message}" if ready is not None else ""
-    why = world.evidence if world.used else UNUSED
+    said = (f"status said: {ready.message}",) if ready is not None else ()
+    why = "; ".join((*evidence, *said))
     if world.reason == Reason.RETAINING.value:
-        text = f"kept PersistentVolumeClaim {world.claim_name}: {why}; {said}"
+        text = f"kept PersistentVolumeClaim {world.claim_name}: {why}"
         return Note("Normal", Reason.RETAINING, "Retain", text)
-    return _deleting(world, f"deleted PersistentVolumeClaim {world.claim_name}: {why}; {said}")
+    return _deleting(world, f"deleted PersistentVolumeClaim {world.claim_name}: {why}")
 
 
 def _farewell(world: World, record: Condition) -> Plan:

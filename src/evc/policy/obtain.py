@@ -59,11 +59,10 @@ def adopt(world: World) -> Plan | None:
     status = world.status(summary, claim=ClaimReference(meta.name))
     patch = template.remark(claim, world.evc)
     plan = world.plan(status, *((PatchClaim(claim, patch),) if patch is not None else ()))
-    # The status would not be written if the object were gone; a repetition has none.  And a
-    # cache may not have seen yet that the claim whose uid status knows bears our mark.
-    known = world.evc.status.claim
-    forgets = known is not None and known.uid is not None
-    return replace(plan, irreversible=plan.irreversible or plan.status is None or forgets)
+    # Confirmed live, and not by its status alone, which is written only if the object exists: a
+    # cache may not have seen yet that the claim whose uid status knows bears our mark.  And one
+    # status from caches and one from a live read, which knows more owners, would take turns.
+    return replace(plan, irreversible=True)
 
 
 def withdrawn(world: World) -> Plan | None:

@@ -351,6 +351,31 @@ def test_the_event_of_a_decision_is_told_at_the_end_if_it_was_not(ttl: int, lost
         assert "Pod/worker finished at 2026-01-01T00:01:40Z" in body["note"]
 
 
+@pytest.mark.parametrize("lost", [True, False], ids=["its event was lost", "it was told"])
+def test_the_event_of_a_decision_is_told_before_status_tells_of_something_else(lost: bool) -> None:
+    """Completed pods may keep the claim for ever, and with it the end at which it was told."""
+    client = RecordingClient()
+    fake: Any = client
+    recorder = Recorder(fake, "test", lambda: at(130))
+    writes = OwnWrites(Cluster().caches)
+    carried_by = Apply(fake, writes, recorder, _always, lambda: at(130), unlimited(), dry_run=False)
+    owner, worker = provided().used(2).spec(completed_pods="Wait"), pod().worker().succeeded(at=100)
+    seen = observed(owner, volume(), worker, live=True)
+    plan = decide(seen, at(130))
+    if not lost:
+        carried_by(seen, plan)
+        client.calls.clear()
+    assert plan.status is not None
+    owner = EvcBuilder(altered(owner.value, status=plan.status))
+    kept = observed(owner, volume().terminating(at=131), worker, live=True, mounted_by=())
+    carried_by(kept, decide(kept, at(131)))
+    assert client.asked == ([EVENT, STATUS] if lost else [STATUS])
+    if lost:
+        body = client.calls[0][2]
+        assert body["reason"] == "Deleting"
+        assert "Pod/worker finished at 2026-01-01T00:01:40Z" in body["note"]
+
+
 def test_a_dry_run_retells_nothing() -> None:
     client = RecordingClient()
     gone = observed(provided().used(2).releasing(), live=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import HealthCheck, assume, event, given, settings
+from hypothesis import HealthCheck, assume, event, example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace as altered
 
@@ -300,6 +300,25 @@ def test_every_world_comes_to_rest_and_stays_there(seen: Observed, now: datetime
     for later in (timedelta(0), timedelta(days=1), timedelta(days=8_000)):
         world.now += later
         assert empty(world.plan())
+
+
+@checked
+@given(worlds(sound=True), times)
+@example(
+    observed(
+        evc().adopting(),
+        offered(),
+        pod().worker().owned_by(workflow()),
+        owners=(still(seen=workflow()),),
+    ),
+    at(10),
+)
+def test_a_dry_run_says_what_it_would_do_and_then_is_quiet(seen: Observed, now: datetime) -> None:
+    """What caches say and what a live read says must not take turns in status."""
+    world = TinyWorld(seen, now)
+    for _ in range(5):
+        world.step(crash=True)
+    assert world.step(crash=True).status is None
 
 
 @checked
