@@ -498,10 +498,10 @@ def over(
     owner: str = "Workflow/dag",
     at: float | None = 100,
     *,
-    failed: bool = False,
+    failed: bool | None = False,
     seen: OwnerSeen | None = None,
 ) -> Owner:
-    """Return the verdict on an owner that ended then (None: it does not say when)."""
+    """Return the verdict on an owner that ended then (None: it does not say when, or how)."""
     time = None if at is None else T0 + timedelta(seconds=at)
     return Owner(owner, Ending(time, failed), seen=seen)
 

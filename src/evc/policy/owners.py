@@ -55,7 +55,8 @@ class Ending:
     """How and when something ended for good, in the API server's own words."""
 
     time: datetime | None
-    failed: bool
+    failed: bool | None
+    """None: it says nothing of that, as of a workload that wants no more pods, or what is gone."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def wants_pods(workload: Workload) -> bool:
 
 def as_owner(workload: Workload) -> Owner:
     """Return the verdict on a built-in workload; it ends when that is noticed."""
-    over = None if wants_pods(workload) else Ending(None, failed=False)
+    over = None if wants_pods(workload) else Ending(None, failed=None)
     name = f"{workload.kind}/{workload.metadata.name}"
     return Owner(name, over, "wants pods", watched=True)
 
@@ -156,7 +157,7 @@ def judged(seen: OwnerSeen, found: Unstructured | None) -> Owner:
     """
     name = f"{seen.kind}/{seen.name}"
     if found is None or found.metadata.uid != seen.uid or found.metadata.deleting:
-        return Owner(name, Ending(None, failed=False))
+        return Owner(name, Ending(None, failed=None))
     told, state = _by_conditions(found.status), _by_state(found.status)
     if told is not None and state is not None:
         # Argo's Completed is True for a failed Workflow, too, and has no time.

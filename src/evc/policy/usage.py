@@ -103,7 +103,8 @@ class Usage:
 class _End:
     name: str
     time: datetime | None
-    failed: bool
+    failed: bool | None
+    """None: not known."""
     designated: bool = True
 
 
@@ -324,16 +325,18 @@ def _finish(
 
     What the API says counts, if it accounts for all that was last seen to hold.  What
     held and then vanished unseen ended when that is noticed, and nothing proves that it
-    succeeded; an owner that says that but not when it ended did so when it is noticed.
+    succeeded; an owner that says that but not when it ended did so when it is noticed, and if
+    it does not even say that, the last end that is known counts.
     """
     work = [end for end in ends if end.designated]
     undated = [end for end in work if end.time is None]
-    dated = [(end.time, end.failed) for end in work if end.time is not None]
+    dated = [(end.time, bool(end.failed)) for end in work if end.time is not None]
     if evc.status.finished_time is not None:
         dated.append((evc.status.finished_time, evc.status.outcome == "Failed"))
     if untraced or not dated or _holders(evc) & {end.name for end in undated}:
-        failed = untraced or any(end.failed for end in undated)
-        return max([noticed, *(time for time, _ in dated)]), failed
+        said = [end.failed for end in undated if end.failed is not None]
+        failed = any(said) if said or not dated else max(dated)[1]
+        return max([noticed, *(time for time, _ in dated)]), untraced or failed
     return max(dated)
 
 

@@ -194,7 +194,7 @@ def test_between_two_replica_sets_their_deployment_is_asked() -> None:
     ids=["its CRD is gone", "it is gone", "another one has its name"],
 )
 def test_an_owner_that_is_gone_is_over(client: RecordingClient) -> None:
-    assert ask(client, worker) == (over(at=None, seen=workflow()),)
+    assert ask(client, worker) == (over(at=None, failed=None, seen=workflow()),)
 
 
 @pytest.mark.parametrize("call", [("get", "workflows"), ("discover", "Workflow")])

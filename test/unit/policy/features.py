@@ -543,11 +543,40 @@ OWNERS = (
         observed(
             used.held_by("ReplicaSet/web"),
             volume(),
-            owners=(over("ReplicaSet/web", at=None),),
+            owners=(over("ReplicaSet/web", at=None, failed=None),),
         ),
         10_000,
         Reason.DRAINING,
         again=30.0,
+        status={"finished_time": at(10_000), "outcome": "Succeeded"},
+    ),
+    *(
+        Case(
+            f"and says nothing of whether it failed: the pods that are left do ({outcome})",
+            observed(
+                used.held_by("ReplicaSet/web"),
+                volume(),
+                pod("early").worker().failed(at=50),
+                last,
+                owners=(over("ReplicaSet/web", at=None, failed=None),),
+            ),
+            10_000,
+            Reason.DRAINING,
+            status={"finished_time": at(10_000), "outcome": outcome},
+        )
+        for outcome, last in (("Failed", failed_worker), ("Succeeded", finished_worker))
+    ),
+    Case(
+        "An owner that says how it ended is believed more than the pods it retried",
+        observed(
+            used.held_by("Workflow/dag"),
+            volume(),
+            failed_worker,
+            live=True,
+            owners=(over(at=None, seen=unknown),),
+        ),
+        10_000,
+        Reason.DRAINING,
         status={"finished_time": at(10_000), "outcome": "Succeeded"},
     ),
     Case(
