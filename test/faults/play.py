@@ -16,9 +16,10 @@ from faults.stage import Operator, Stage
 from faults.strikes import KINDS, PausedLeader, Recorder, Strike
 from sim.kinds import LEASES
 
-SETTLES = 60.0
+SETTLES = 90.0
 """Seconds from the end of a fault to the end state (L1): a watch pauses for up to 30 s and its
-jitter, a completed pod is let go of 10 s after its end."""
+jitter, which is as much again; a completed pod is let go of 10 s after its end; and the machine
+plays many plans at once."""
 STAYS = 2.0
 """Seconds for which nothing may be written afterwards."""
 WINDOW, MOST_REQUESTS = 10.0, 250

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,8 @@ from faults.stage import Stage
 def test_plan(plan: Plan, verdicts: dict[str, Verdict]) -> None:
     verdict = verdicts[plan.id]
     again = f"\npython -m faults replay '{plan.id}'"
+    for log in verdict.log if verdict.violations else ():
+        print(f"--- {log}\n{Path(log).read_text()}")
     assert not verdict.violations, "\n".join(verdict.violations) + again
     assert verdict.struck, f"the fault never struck: its trace is old{again}"
 
