@@ -150,6 +150,7 @@ def _limit(row: Json, cores: int) -> str:
     cpu, wall = row.get("cpu_seconds"), row.get("wall_seconds")
     if not cpu or not wall:
         return ""
+    wall = _median(wall)
     busy = sum(cpu.values()) / wall / cores
     own = cpu.get(row["who"], 0.0) / wall
     text = f"{100 * busy:.0f} % of the cores busy"
@@ -159,12 +160,17 @@ def _limit(row: Json, cores: int) -> str:
     return f"interpreter lock ({own:.2f} cores)" if own >= ONE_THREAD else f"none ({text})"
 
 
+def _median(figure: Any) -> float:
+    """Of a figure that may have been measured several times."""
+    return float(figure["median"] if isinstance(figure, dict) else figure)
+
+
 def _cell(value: Any) -> str:
     match value:
         case {"median": median, "min": low, "max": high, "runs": runs}:
             return f"{median:,g}" + (f" ({low:,g} to {high:,g}, {runs})" if runs > 1 else "")
         case {"p50_ms": p50, "p99_ms": p99, "max_ms": most}:
-            return f"p50 {p50:,g}, p99 {p99:,g}, max {most:,g} ms"
+            return f"p50 {_cell(p50)}, p99 {_cell(p99)}, max {most:,g} ms"
         case bool():
             return "yes" if value else "no"
         case float() | int():
@@ -208,10 +214,10 @@ def _limits(results: list[Json]) -> str:
 
     ours = {name: [row for row in rows if row["who"] == "operator"] for name, rows in found.items()}
     life = seconds(ours["B7"][0]["calls"])
-    most = max(row["deletes_per_second"] for row in ours["B6"])
+    most = max(_median(row["deletes_per_second"]) for row in ours["B6"])
     bursts = [row for row in ours["B5"] if DEFAULT in row["load"]]
     burst = ", ".join(f"{row['due_to_delete']['p99_ms'] / 1000:.1f}" for row in bursts)
-    soon = ours["B6"][0]["due_to_delete"]["p50_ms"]
+    soon = _median(ours["B6"][0]["due_to_delete"]["p50_ms"])
     rows = [
         (
             "lives per second: requests of one life but its LISTs (B7), at their raw rates",
@@ -254,7 +260,7 @@ def _measured(found: dict[str, list[Json]]) -> list[tuple[str, str, str]]:
             value: Any = row
             for step in path:
                 value = value[step]
-            told.append((f"{what} ({row['load']})", target, f"{value:,g}"))
+            told.append((f"{what} ({row['load']})", target, _cell(value)))
 
     tell(
         "decoding, times the official client",
@@ -304,7 +310,7 @@ def _ratio(rows: list[Json]) -> list[tuple[str, str, str]]:
     best: dict[str, float] = {}
     for row in rows:
         if "live" not in row["load"]:
-            best[row["who"]] = max(best.get(row["who"], 0.0), row["deletes_per_second"])
+            best[row["who"]] = max(best.get(row["who"], 0.0), _median(row["deletes_per_second"]))
     if len(best) < 2:
         return []
     ours, theirs = best["operator"], best["kopf_evc"]

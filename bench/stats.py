@@ -19,6 +19,32 @@ def spread(values: Sequence[float], digits: int = 2) -> Json:
     }
 
 
+def together(runs: Sequence[Json]) -> Json:
+    """One row of several runs of the same: medians with their spread; yes only if always."""
+    return {name: _together([run[name] for run in runs]) for name in runs[0]}
+
+
+def _together(values: Sequence[Any]) -> Any:
+    match values[0]:
+        case {"p50_ms": _}:
+            return {
+                "p50_ms": spread([value["p50_ms"] for value in values], 1),
+                "p99_ms": spread([value["p99_ms"] for value in values], 1),
+                "max_ms": max(value["max_ms"] for value in values),
+                "count": sum(value["count"] for value in values),
+            }
+        case {}:
+            of_each = {name for value in values for name in value}
+            return {
+                name: round(statistics.median(value.get(name, 0.0) for value in values), 2)
+                for name in sorted(of_each)
+            }
+        case bool():
+            return all(values)
+        case _:
+            return spread(values)
+
+
 def percentile(values: Iterable[float], share: float) -> float:
     """The smallest value that this share of all does not exceed; NaN without values."""
     ordered = sorted(values)

@@ -10,7 +10,7 @@ from bench.lives import Lives, calls, first, latencies
 from bench.result import Json, Result, Size
 from bench.scrape import Scrape, bucket_of_p99
 from bench.stage import BenchError, Program, Stage, until
-from bench.stats import milliseconds
+from bench.stats import milliseconds, together
 
 NAMESPACES = 100
 PREPARE = 240.0
@@ -25,17 +25,26 @@ def run(size: Size) -> Result:
         " created, the pod runs one second from when the volume is there, its completed object"
         " stays. 'live' claims are there besides, in use, cloned in etcd from one that the"
         " contender itself settled. Kept up: every life was over 20 s after the last began, and"
-        " every DELETE was sent within 5 s.",
+        " every DELETE was sent within 5 s. The contenders take turns, each run on a control plane"
+        " of its own; the greatest latency is that of all runs.",
     )
-    loads = size.pick([(0, 20, 15), (0, 40, 10), (0, 100, 6), (9000, 20, 15)], [(50, 5, 3)])
-    for peer in (False, True):
-        for live, rate, seconds in loads:
-            _one(result, live, rate, seconds, peer=peer)
+    loads = size.pick(
+        [(0, 20, 15, 3), (0, 40, 10, 3), (0, 100, 6, 3), (9000, 20, 15, 1)], [(50, 5, 3, 1)]
+    )
+    for live, rate, seconds, runs in loads:
+        load = f"{rate:g}/s for {seconds:g} s" + (f", {live} live" if live else "")
+        found: dict[str, list[Json]] = {}
+        for _ in range(runs):
+            for peer in (False, True):
+                who, figures = _one(live, rate, seconds, peer=peer)
+                found.setdefault(who, []).append(figures)
+        for who, each in found.items():
+            result.add(who, load, **together(each))
     result.notes.append(_capacity(result))
     return result
 
 
-def _one(result: Result, live: int, rate: float, seconds: float, *, peer: bool) -> None:
+def _one(live: int, rate: float, seconds: float, *, peer: bool) -> tuple[str, Json]:
     with Stage.boot(NAMESPACES if live else 20) as stage:
         program = (stage.peer("kopf_evc.py") if peer else stage.operator()).start()
         if live:
@@ -58,10 +67,9 @@ def _one(result: Result, live: int, rate: float, seconds: float, *, peer: bool) 
             figures["queue_p99_at_most_s"] = bound
         figures |= {"all_over": over, "driver_late_ms": round(1000 * lives.timetable.latest)}
         figures["kept_up"] = in_time and figures["due_to_delete"]["max_ms"] <= 5000
-        load = f"{rate:g}/s for {seconds:g} s" + (f", {live} live" if live else "")
-        result.add(program.name, load, **figures)
         lives.close()
         program.stop()
+        return program.name, figures
 
 
 def settle(stage: Stage, live: int) -> None:
@@ -112,7 +120,7 @@ def _capacity(result: Result) -> str:
     for who in dict.fromkeys(row["who"] for row in result.rows):
         rows = [row for row in result.rows if row["who"] == who and "live" not in row["load"]]
         kept = (float(row["load"].split("/")[0]) for row in rows if row["kept_up"])
-        others = min((row["others_cpu_ms_per_life"] for row in rows), default=0.0)
+        others = min((row["others_cpu_ms_per_life"]["median"] for row in rows), default=0.0)
         if others:
             told.append(
                 f"{who} kept up with {max(kept, default=0.0):g}/s; API server, etcd, controller"
