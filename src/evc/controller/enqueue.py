@@ -30,9 +30,13 @@ class Enqueue:
     def claim_changed(
         self, old: EphemeralVolumeClaim | None, new: EphemeralVolumeClaim | None
     ) -> None:
-        """An EphemeralVolumeClaim concerns itself, and changes whom pods concern."""
+        """An EphemeralVolumeClaim concerns itself, and changes whom pods concern.
+
+        A new one comes first: pods wait for its volume, for a deletion nobody does.
+        """
         self._designations.change(old, new)
-        self._add(self._caches.claims, lambda evc: {evc.metadata.key}, (old, new))
+        live = Priority.HIGH if old is None else Priority.NORMAL
+        self._add(self._caches.claims, lambda evc: {evc.metadata.key}, (old, new), live)
 
     def pvc_changed(
         self, old: PersistentVolumeClaim | None, new: PersistentVolumeClaim | None
@@ -59,10 +63,14 @@ class Enqueue:
         self._add(self._caches.workloads[kind], self._of_maker, (old, new))
 
     def _add(
-        self, store: Store[Any], keys_of: Callable[[T], set[Key]], versions: Iterable[T | None]
+        self,
+        store: Store[Any],
+        keys_of: Callable[[T], set[Key]],
+        versions: Iterable[T | None],
+        live: Priority = Priority.NORMAL,
     ) -> None:
         # What was there before we started can wait; what happens now cannot.
-        priority = Priority.NORMAL if store.synced else Priority.LOW
+        priority = live if store.synced else Priority.LOW
         keys = set().union(*(keys_of(item) for item in versions if item is not None))
         for key in keys:
             if self._concerns_us(key):

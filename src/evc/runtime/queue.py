@@ -49,7 +49,7 @@ class Priority(enum.IntEnum):
     NORMAL = 0
     """What happened since."""
     HIGH = 100
-    """What was begun and would have to be begun again if it waited long."""
+    """What somebody waits for, or would have to be begun again if it waited long."""
 
 
 class Taken(NamedTuple):
