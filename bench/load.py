@@ -64,9 +64,19 @@ class Api:
         """POST an object."""
         return self.send("POST", path, json.dumps(item).encode())
 
+    def replace(self, path: str, item: Json) -> bytes:
+        """PUT an object, in the version that it names."""
+        return self.send("PUT", path, json.dumps(item).encode())
+
     def patch(self, path: str, change: Json) -> bytes:
         """Merge a change."""
         return self.send("PATCH", path, json.dumps(change).encode(), MERGE_PATCH)
+
+    def delete(self, path: str, meta: Json) -> bytes:
+        """DELETE exactly the object with this metadata, or nothing."""
+        preconditions = {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
+        body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions}
+        return self.send("DELETE", path, json.dumps(body).encode())
 
     def _exchange(
         self,
@@ -104,7 +114,7 @@ class Timetable:
 
     def __init__(self, threads: int = 8) -> None:
         self._changed = threading.Condition()
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._heap: list[tuple[float, int, Callable[[], object]]] = []
         self._count = 0
         self._busy = 0
         self._closed = False
@@ -115,7 +125,7 @@ class Timetable:
         for thread in self._threads:
             thread.start()
 
-    def at(self, when: float, action: Callable[[], None]) -> None:
+    def at(self, when: float, action: Callable[[], object]) -> None:
         """Do it then, or at once if that has passed."""
         with self._changed:
             self._count += 1
@@ -130,7 +140,7 @@ class Timetable:
         for thread in self._threads:
             thread.join()
 
-    def _next(self) -> Callable[[], None] | None:
+    def _next(self) -> Callable[[], object] | None:
         with self._changed:
             while not self._closed:
                 left = self._heap[0][0] - time.time() if self._heap else 1.0

@@ -26,6 +26,16 @@ def pod_path(namespace: str, name: str = "") -> str:
     return _path("/api/v1", namespace, "pods", name)
 
 
+def job_path(namespace: str) -> str:
+    """Of the Jobs of a namespace."""
+    return _path("/apis/batch/v1", namespace, "jobs", "")
+
+
+def event_path(namespace: str) -> str:
+    """Of the Events of a namespace."""
+    return _path("/apis/events.k8s.io/v1", namespace, "events", "")
+
+
 def _path(root: str, namespace: str, plural: str, name: str) -> str:
     where = f"{root}/namespaces/{namespace}" if namespace else root
     return f"{where}/{plural}" + (f"/{name}" if name else "")
@@ -69,6 +79,58 @@ def pod(name: str, claim: str = "") -> Json:
             "containers": [{"name": "main", "image": "busybox"}],
             "volumes": volumes,
         },
+    }
+
+
+def pvc(made_for: Json) -> Json:
+    """The PersistentVolumeClaim of an EphemeralVolumeClaim, with what the operator puts on it."""
+    meta = made_for["metadata"]
+    owner = {
+        "apiVersion": made_for["apiVersion"],
+        "kind": made_for["kind"],
+        "name": meta["name"],
+        "uid": meta["uid"],
+        "controller": True,
+    }
+    marks = {"evc.dev/owner": meta["name"], "evc.dev/owner-uid": meta["uid"]}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": meta["name"], "annotations": marks, "ownerReferences": [owner]},
+        "spec": made_for["spec"]["volumeClaimTemplate"]["spec"],
+    }
+
+
+def told(of: Json, reason: str) -> Json:
+    """An EphemeralVolumeClaim with a status of the operator's size, written now."""
+    common = {
+        "status": "False",
+        "reason": reason,
+        "message": f"{reason}: as long as what the operator says of a claim, more or less",
+        "observedGeneration": of["metadata"]["generation"],
+        "lastTransitionTime": stamp(time.time()),
+    }
+    kinds = ("Ready", "Used", "Finished", "Reconciling", "Stalled")
+    return of | {"status": {"conditions": [common | {"type": kind} for kind in kinds]}}
+
+
+def event(about: Json) -> Json:
+    """An Event about an object."""
+    meta = about["metadata"]
+    at = time.time_ns()
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"name": f"{meta['name']}.{at:x}", "namespace": meta["namespace"]},
+        "eventTime": time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime(at // 10**9)),
+        "reportingController": "evc.dev/bench",
+        "reportingInstance": "bench",
+        "type": "Normal",
+        "reason": "Deleting",
+        "action": "Delete",
+        "note": "as long as what the operator says of a deletion, more or less",
+        "regarding": {key: about[key] for key in ("apiVersion", "kind")}
+        | {key: meta[key] for key in ("name", "namespace", "uid")},
     }
 
 

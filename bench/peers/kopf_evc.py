@@ -15,6 +15,9 @@ Choices in kopf's favour, and why:
   wakes the workers of all others (`ToggleSet`), which is quadratic; 1,500 pods took over half
   a minute.  What that gives up, complete caches before the first decision, the live look
   makes good.
+- The live look lists only unfinished pods; ours lists the finished ones, too, since one that ran
+  and ended unseen starts the grace period.  It makes all its reads at the same time; ours reads
+  the namespace once for all claims that wait, and then each claim.
 - `posting.enabled = False`: log lines would become Kubernetes events.
 - `peering.standalone` and `scanning.disabled`: no watches of namespaces, CRDs and peers.
 - `watching.initial_streaming`: lists are streamed, as ours are, and never whole in memory.

@@ -9,6 +9,7 @@ from bench import procs, seed
 from bench.lives import Lives, calls, first, latencies
 from bench.result import Json, Result, Size
 from bench.scrape import Scrape, bucket_of_p99
+from bench.script import Script
 from bench.stage import BenchError, Program, Stage, until
 from bench.stats import milliseconds, together
 
@@ -26,7 +27,9 @@ def run(size: Size) -> Result:
         " stays. 'live' claims are there besides, in use, cloned in etcd from one that the"
         " contender itself settled. Kept up: every life was over 20 s after the last began, and"
         " every DELETE was sent within 5 s. The contenders take turns, each run on a control plane"
-        " of its own; the greatest latency is that of all runs.",
+        " of its own; the greatest latency is that of all runs. *Script* is no operator: the driver"
+        " itself, which knows everything in advance and neither watches nor decides, makes the"
+        " operator's requests one after the other: it is what API server and machine allow.",
     )
     loads = size.pick(
         [(0, 20, 15, 3), (0, 40, 10, 3), (0, 100, 6, 3), (9000, 20, 15, 1)], [(50, 5, 3, 1)]
@@ -38,10 +41,44 @@ def run(size: Size) -> Result:
             for peer in (False, True):
                 who, figures = _one(live, rate, seconds, peer=peer)
                 found.setdefault(who, []).append(figures)
+            if not live:
+                found.setdefault("script", []).append(_script(rate, seconds))
         for who, each in found.items():
             result.add(who, load, **together(each))
     result.notes.append(_capacity(result))
     return result
+
+
+def _script(rate: float, seconds: float) -> Json:
+    """The same load without an operator; latencies are those of the driver's own clock."""
+    with Stage.boot(20) as stage:
+        stage.wait_idle()
+        lives = Script(stage)
+        meter, began = procs.Meter(stage.pids()), time.time() + 0.2
+        _begin(stage, lives, began, rate, seconds)
+        in_time = lives.wait_over(20)
+        over = in_time or lives.wait_over(90)
+        cpu, steps = meter.read(), lives.latencies()
+        lives.close()
+        late = max(steps["due_to_delete"], default=float("inf"))
+        return {
+            **{step: milliseconds(taken) for step, taken in steps.items()},
+            "others_cpu_ms_per_life": round(1000 * sum(cpu.values()) / len(lives.lives), 1),
+            "deletes_per_second": _rate(lives.deletes),
+            "all_over": over,
+            "driver_late_ms": round(1000 * lives.timetable.latest),
+            "kept_up": in_time and late <= 5.0,
+            "cpu_seconds": cpu,
+            "wall_seconds": round(time.time() - began, 1),
+        }
+
+
+def _begin(stage: Stage, lives: Lives, began: float, rate: float, seconds: float) -> None:
+    """Plan the lives, and wait until the last has begun."""
+    for number in range(int(rate * seconds)):
+        namespace = stage.namespaces[number % len(stage.namespaces)]
+        lives.begin(began + number / rate, namespace, f"c-{number}")
+    time.sleep(seconds)
 
 
 def _one(live: int, rate: float, seconds: float, *, peer: bool) -> tuple[str, Json]:
@@ -55,10 +92,7 @@ def _one(live: int, rate: float, seconds: float, *, peer: bool) -> tuple[str, Js
         stage.audit.mark()
         meter = procs.Meter(stage.pids(program))
         began = time.time() + 0.2
-        for number in range(int(rate * seconds)):
-            namespace = stage.namespaces[number % len(stage.namespaces)]
-            lives.begin(began + number / rate, namespace, f"c-{number}")
-        time.sleep(seconds)
+        _begin(stage, lives, began, rate, seconds)
         in_time = lives.wait_over(20)
         over = in_time or lives.wait_over(90)
         figures = _figures(stage, lives, program, meter, began)
@@ -105,7 +139,7 @@ def _figures(
         "requests_per_life": round(
             sum(n for what, n in counted.items() if "answered" not in what) / count, 1
         ),
-        "deletes_per_second": round((len(sent) - 1) / (sent[-1] - sent[0]), 1) if sent else 0.0,
+        "deletes_per_second": _rate(sent),
         "rss_mib": round(memory.rss),
         "peak_mib": round(memory.peak),
         "cpu_seconds": cpu,
@@ -113,11 +147,16 @@ def _figures(
     }
 
 
+def _rate(times: list[float]) -> float:
+    """How many per second there were, of the times of all in order."""
+    return round((len(times) - 1) / (times[-1] - times[0]), 1) if len(times) > 1 else 0.0
+
+
 def _capacity(result: Result) -> str:
     """The highest rate each kept up with, and what the machine allows at all."""
     told = []
     cores = os.cpu_count() or 1
-    for who in dict.fromkeys(row["who"] for row in result.rows):
+    for who in dict.fromkeys(row["who"] for row in result.rows if row["who"] != "script"):
         rows = [row for row in result.rows if row["who"] == who and "live" not in row["load"]]
         kept = (float(row["load"].split("/")[0]) for row in rows if row["kept_up"])
         others = min((row["others_cpu_ms_per_life"]["median"] for row in rows), default=0.0)
