@@ -36,6 +36,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
     *sorted(ROOT.glob("docs/**/*.md")),
+    ROOT / "test" / "faults" / "README.md",
 ]
 
 NOT_RUN = {

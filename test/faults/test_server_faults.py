@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -74,14 +75,15 @@ def test_slow_answers_change_nothing_but_the_pace(life: Life) -> None:
 
 
 class Refusing(Faults):
-    """While it is on, every request is refused."""
+    """While it is on, every request is refused, or those of which ``which`` says so."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, which: Callable[[Call], bool] = lambda call: True) -> None:
         self.on = threading.Event()
         self._reply = reply
+        self._which = which
 
     def before(self, call: Call) -> Reply | None:
-        return self._reply if self.on.is_set() else None
+        return self._reply if self.on.is_set() and self._which(call) else None
 
 
 @pytest.mark.parametrize(
@@ -111,12 +113,7 @@ def test_refusals_are_no_permission_and_end_well(life: Life, reply: Reply) -> No
 
 def test_a_delete_that_is_refused_for_long_makes_no_storm(life: Life) -> None:
     """A policy, or a webhook that is down: only this one verb fails."""
-
-    class Forbids(Refusing):
-        def before(self, call: Call) -> Reply | None:
-            return super().before(call) if call.verb == "delete" else None
-
-    faults = Forbids(refusal(403, "Forbidden"))
+    faults = Refusing(refusal(403, "Forbidden"), lambda call: call.verb == "delete")
     operator = life.start(faults)
     in_use(life)
     faults.on.set()
@@ -166,11 +163,9 @@ def test_rights_taken_away_and_given_back(life: Life) -> None:
 
 @pytest.mark.parametrize("resource", ["pods", "jobs", "persistentvolumeclaims"])
 def test_one_right_missing_in_a_live_read_keeps_the_volume(life: Life, resource: str) -> None:
-    class Forbids(Refusing):
-        def before(self, call: Call) -> Reply | None:
-            return super().before(call) if call.live and call.resource == resource else None
-
-    faults = Forbids(refusal(403, "Forbidden"))
+    faults = Refusing(
+        refusal(403, "Forbidden"), lambda call: call.live and call.resource == resource
+    )
     life.start(faults)
     in_use(life)
     faults.on.set()
@@ -183,12 +178,7 @@ def test_one_right_missing_in_a_live_read_keeps_the_volume(life: Life, resource:
 
 def test_workloads_that_may_not_be_watched_any_more_keep_the_volume(life: Life) -> None:
     """Whether one of them wants pods is found out from the cache, which hears nothing now."""
-
-    class Forbids(Refusing):
-        def before(self, call: Call) -> Reply | None:
-            return super().before(call) if call.resource == "statefulsets" else None
-
-    faults = Forbids(refusal(403, "Forbidden"))
+    faults = Refusing(refusal(403, "Forbidden"), lambda call: call.resource == "statefulsets")
     operator = life.start(faults)
     in_use(life)
     faults.on.set()

@@ -39,10 +39,10 @@ def soak(plane: ControlPlane, lives: int, seconds: float, threads: int) -> int:
     gauges = Gauges(operator.pid, lambda: driver.done)
     try:
         driver.run()
+        took = time.monotonic() - began
     finally:
         gauges.stop()
-    took = time.monotonic() - began
-    operator.close()
+        operator.close()
     print("\n".join(table(gauges.samples)))
     print(f"{driver.done} lives in {took:.0f} s: {driver.done / took:.1f} per second")
     problems = [*driver.failures, *leaks(plane, driver.done)]
