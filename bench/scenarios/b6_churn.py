@@ -24,12 +24,14 @@ def run(size: Size) -> Result:
         "Steady churn",
         "Lives begin at the given rate for the given time (open loop): a claim and its pod are"
         " created, the pod runs one second from when the volume is there, its completed object"
-        " stays. 'live' claims are there besides, in use, cloned in etcd from one that the"
-        " contender itself settled. Kept up: every life was over 20 s after the last began, and"
-        " every DELETE was sent within 5 s. The contenders take turns, each run on a control plane"
-        " of its own; the greatest latency is that of all runs. *Script* is no operator: the driver"
-        " itself, which knows everything in advance and neither watches nor decides, makes the"
-        " operator's requests one after the other: it is what API server and machine allow.",
+        " stays. Ends are whole seconds, as kubelets write them, so all lives that end within one"
+        " second are due at the same instant. 'live' claims are there besides, in use, cloned in"
+        " etcd from one that the contender itself settled. Kept up: every life was over 20 s after"
+        " the last began, and every DELETE was sent within 5 s. The contenders take turns, each run"
+        " on a control plane of its own; the greatest latency is that of all runs. *Script* is no"
+        " operator: the driver itself, which knows everything in advance and neither watches nor"
+        " decides, makes the operator's requests one after the other: it is what API server and"
+        " machine allow.",
     )
     loads = size.pick(
         [(0, 20, 15, 3), (0, 40, 10, 3), (0, 100, 6, 3), (9000, 20, 15, 1)], [(50, 5, 3, 1)]
