@@ -148,7 +148,11 @@ class Judge:
     def _read_before(self, entry: Entry, evc: str) -> None:
         named = {EVCS: evc, PVCS: entry.name}
         for resource, verb in READS:
-            read = self._last_read(entry, resource, verb, named.get(resource, ""))
+            read = (
+                self._list_behind(entry, resource)
+                if verb == "list"
+                else self._last_read(entry, resource, verb, named.get(resource, ""))
+            )
             if read is None or entry.sent - read.received > FRESH:
                 self._violated("S4", f"{entry.name} deleted without a live read of {resource}")
             elif not read.granted:
@@ -156,21 +160,31 @@ class Judge:
 
     def _last_read(self, entry: Entry, resource: str, verb: str, name: str = "") -> Entry | None:
         """The process's last live read of a resource (one object if named) before a request."""
-        return next(
-            (
-                read
-                for read in reversed(self.asked)
-                if (read.resource, read.verb, read.name) == (resource, verb, name)
-                and read.process == entry.process
-                and read.query.get("limit") != "1"  # the look at the start
-                and read.received <= entry.sent
-            ),
-            None,
-        )
+        reads = self._reads(entry, resource, verb, name)
+        return next((read for read in reads if read.received <= entry.sent), None)
+
+    def _list_behind(self, entry: Entry, resource: str) -> Entry | None:
+        """The list that a deletion rests on: it was answered when the claim itself was read.
+
+        A later one was made for another claim of the namespace, which was at another stage.
+        """
+        looked = self._last_read(entry, PVCS, "get", entry.name)
+        if looked is None:
+            return None
+        reads = self._reads(entry, resource, "list")
+        return next((read for read in reads if read.answered <= looked.sent), None)
+
+    def _reads(self, entry: Entry, resource: str, verb: str, name: str = "") -> Iterator[Entry]:
+        """Live reads by the process that made the request, the latest first."""
+        for read in reversed(self.asked):
+            asked = (read.resource, read.verb, read.name, read.process)
+            # One object is looked for at the start.
+            if asked == (resource, verb, name, entry.process) and read.query.get("limit") != "1":
+                yield read
 
     def _known(self, entry: Entry, resource: str, revision: int) -> Iterator[Json]:
-        """Objects there at that revision which the operator's last LIST must have shown."""
-        read = self._last_read(entry, resource, "list")
+        """Objects there at that revision which the list behind a deletion must have shown."""
+        read = self._list_behind(entry, resource)
         for thing in self.history.of(resource):
             item = thing.at(revision)
             if item is not None and (read is None or thing.first.answered < read.received):

@@ -11,7 +11,7 @@ from faults.play import Verdict, play
 from faults.stage import Stage
 
 KILLED: dict[str, tuple[str, str]] = {
-    "no UID precondition": ("hold:late-hold:delete-pvc-scratch", "S5: claims deleted: {}"),
+    "no UID precondition": ("hold:late-hold:delete-pvc-scratch", "S2: scratch deleted with"),
     "skip live LIST": ("pinned:stale-pods:status-scratch-Draining", "S4: scratch deleted without"),
     "hold read from cache": ("pinned:stale-evc:status-scratch-Draining", "S7: scratch deleted"),
     "decision not durable": ("hold:ambiguous:create-pvc-scratch", "S7: scratch deleted while"),
