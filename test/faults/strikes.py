@@ -101,8 +101,6 @@ class Strike(Recorder):
         """A designated pod comes, uses the volume if it can, and is deleted later."""
         pod = manifests.pod("late", self.claim, app=self.app, nowhere=nowhere, complete_after="1s")
         self.world.create("pod", pod)
-        if not nowhere and self.plan.scenario in FAILING:
-            self.same_outcome = False  # it succeeds, and is the last
         self.later(TAKEN_BACK_AFTER, self._take_back_pod)
 
     def _take_back_pod(self) -> None:
@@ -256,6 +254,11 @@ class LateHold(Between):
 
 class NewPod(Between):
     """A pod with the volume is created and scheduled."""
+
+    def __init__(self, plan: Plan, world: Scenario) -> None:
+        super().__init__(plan, world)
+        # It succeeds, and is the last.  Known before it strikes, for then the player may look.
+        self.same_outcome = plan.scenario not in FAILING
 
     def act(self) -> None:
         self.add_pod()
