@@ -92,7 +92,7 @@ def pvc(made_for: Json) -> Json:
         "uid": meta["uid"],
         "controller": True,
     }
-    marks = {"evc.dev/owner": meta["name"], "evc.dev/owner-uid": meta["uid"]}
+    marks = {"evc.dev/owner-name": meta["name"], "evc.dev/owner-uid": meta["uid"]}
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
