@@ -17,8 +17,6 @@ from e2e.scenario import PATHS, Scenario, condition, phase
 Json = dict[str, Any]
 PATIENCE = 90.0
 """Seconds a step may take, faults included."""
-HEARS = 2.0
-"""Seconds in which an operator has heard of what was stored, however busy the machine."""
 POLL = 0.2
 """Seconds between two looks: many plans are played on one API server at once."""
 PATHS["statefulset"] = "/apis/apps/v1/namespaces/{ns}/statefulsets"
@@ -54,8 +52,6 @@ def adopt(world: Scenario) -> None:
     data["metadata"]["annotations"] = {"evc.dev/adopt-by": "cleanup"}
     world.create("pvc", data)
     until_bound(world, "data")
-    # Its watches do not wait for each other: until it hears of the volume, it says ClaimNotFound.
-    time.sleep(HEARS)
     keeping = claim("cleanup", existingClaimName="data", onSuccess={"action": "Retain"})
     del keeping["spec"]["volumeClaimTemplate"]
     world.create("evc", keeping)

@@ -97,7 +97,7 @@ class Operator:
     def start(self) -> None:
         """Start the process; return when it has a watch on everything."""
         self.launch()
-        eventually(self._watching, f"the operator watches: {self.log}", 60)
+        eventually(self.watching, f"the operator watches: {self.log}", 60)
 
     def launch(self) -> None:
         """Start the process, and do not wait for it."""
@@ -137,7 +137,7 @@ class Operator:
         text = self.log.read_text()
         return [f"bug: {self.log} has a Traceback"] if "Traceback" in text else []
 
-    def _watching(self) -> bool:
+    def watching(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, self.log.read_text()
         return self.proxy.watched() >= set(WATCHED)

@@ -132,7 +132,9 @@ def _missing(world: World) -> Plan:
     text = f"PersistentVolumeClaim {name} does not exist: create it, or correct existingClaimName"
     status = world.status(Summary(Reason.CLAIM_NOT_FOUND, text, stalled=True), claim=None)
     note = Note("Warning", Reason.CLAIM_NOT_FOUND, "Adopt", text)
-    return world.plan(status, note=note, requeue_after=_until_due(world))
+    plan = world.plan(status, note=note, requeue_after=_until_due(world))
+    # Confirmed live: the object may be known here before the claim that was there first.
+    return replace(plan, irreversible=plan.status is not None)
 
 
 def _until_due(world: World) -> float | None:

@@ -36,6 +36,7 @@ from unit.builders import (
     evc,
     job,
     observed,
+    offered,
     pod,
     provided,
     volume,
@@ -315,6 +316,26 @@ class TestReconcile:
         wait = self.reconcile(Cluster().showing(provided(), volume()), client, now=400)
         assert wait == 86_000
         assert {verb for verb, _ in client.asked} == {"replace"}
+
+    def test_a_claim_the_cache_has_not_heard_of_is_not_said_to_be_missing(self) -> None:
+        """An object may overtake the news of the claim it names, which was there first."""
+        naming, client = evc().adopting("data"), RecordingClient()
+        client.holding(naming, offered())
+        self.reconcile(Cluster().showing(naming), client, now=1)
+        assert ("post", "events") not in client.asked
+        (status,) = (call[3]["status"] for call in client.calls if call[0] == "replace")
+        assert {told["reason"] for told in status["conditions"]} >= {"Provisioning"}
+        assert ("patch", "persistentvolumeclaims") in client.asked
+
+    def test_a_missing_claim_is_looked_for_once(self) -> None:
+        cluster, client = Cluster(), RecordingClient().holding(evc().adopting("data"))
+        self.reconcile(cluster.showing(evc().adopting("data")), client, now=1)
+        (status,) = (call[3]["status"] for call in client.calls if call[0] == "replace")
+        status = convert(status, EphemeralVolumeClaimStatus)
+        said = evc().adopting("data")._with(status=status).meta(resource_version="50")
+        client.calls.clear()
+        self.reconcile(cluster.showing(said), client, now=2)
+        assert client.calls == []
 
     def test_a_settled_object_costs_no_request(self) -> None:
         cluster, client = Cluster(), RecordingClient()

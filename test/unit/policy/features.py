@@ -193,6 +193,7 @@ ADOPTING = (
         again=DAY - 100,
         says="PersistentVolumeClaim data does not exist",
         status={"claim": None},
+        confirms=True,
     ),
     Case(
         "and is waited for until M only",
