@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -30,6 +31,8 @@ Found = TypeVar("Found")
 
 PATIENCE = 60.0
 """Seconds to wait for what must happen."""
+_LOADING = threading.Lock()
+"""The official client tells of the file it keeps a key in before it has written the key there."""
 
 PATHS = {
     "evc": "/apis/evc.dev/v1alpha1/namespaces/{ns}/ephemeralvolumeclaims",
@@ -75,9 +78,10 @@ class Scenario:
 
     def _use(self, kubeconfig: Path) -> None:
         config = Configuration()
-        load_kube_config(  # type: ignore[no-untyped-call]
-            config_file=str(kubeconfig), client_configuration=config
-        )
+        with _LOADING:
+            load_kube_config(  # type: ignore[no-untyped-call]
+                config_file=str(kubeconfig), client_configuration=config
+            )
         self._api = ApiClient(config)
         self._host = config.host
         settings: Any = config.auth_settings()
