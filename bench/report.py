@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from . import go_peer
 from .stage import PEER_PYTHON, ROOT
 
 Json = dict[str, Any]
@@ -49,6 +50,7 @@ INTRO = """\
   official Python client. *kopf* is [our own port](../bench/peers/kopf_evc.py) of the lifecycle
   to kopf with every setting in kopf's favour, which the file explains. It writes what we write,
   and does less: of the owners it knows only Jobs, and it has no limits and no election.
+  *controller-runtime* is [that port in Go](../bench/peers/controller-runtime): what Python costs.
 - **The API server judges**: latencies between operator and API server come from the audit log,
   not from the operator's word.
 - **All processes share the machine's cores.** `CPU s` says who used how many of them;
@@ -83,7 +85,7 @@ def _peers() -> Json:
     ask = "from importlib.metadata import version; import sys;"
     ask += "print(*(version(n) for n in sys.argv[1:]))"
     found = _said(str(PEER_PYTHON), "-c", ask, *PEERS).split()
-    return dict(zip(PEERS, found, strict=True))
+    return dict(zip(PEERS, found, strict=True)) | go_peer.versions()
 
 
 def _said(*command: str) -> str:

@@ -23,7 +23,7 @@ from typing import Self
 from cluster import ControlPlane
 from cluster.ports import LOOPBACK, free_ports
 
-from . import audit, objects, procs
+from . import audit, go_peer, objects, procs
 from .load import Api, in_parallel
 
 ROOT = Path(__file__).parent.parent
@@ -32,6 +32,8 @@ OPERATOR_PYTHON = ROOT / "build" / "run-venv" / "bin" / "python"
 """What is delivered and nothing else: some libraries import more where there is more."""
 PEER_PYTHON = ROOT / "build" / "bench-venv" / "bin" / "python"
 PEER_NAMES = {"official": "SharedInformer", "evc": "evc informer"}
+OPERATORS = ("operator", "kopf_evc", "controller-runtime")
+"""Those that lead whole lives, as the tables call them: ours and its peers."""
 PATIENCE = 120.0
 _OFF = (
     "persistentvolume-binder-controller",
@@ -246,14 +248,27 @@ class Stage:
             )
         )
 
+    def contender(self, name: str, pods: int = 0) -> Program:
+        """One of `OPERATORS`, not started yet; it is ready when it knows that many pods."""
+        match name:
+            case "operator":
+                return self.operator()
+            case go_peer.SOURCE.name:
+                return self._of_peer(name, [str(go_peer.program())])
+            case _:
+                return self.peer(f"{name}.py", str(pods))
+
     def peer(self, script: str, *args: str) -> Program:
         """A script of `peers`, which prints READY; not started yet."""
         name = PEER_NAMES.get(args[0] if args else "", Path(script).stem)
+        return self._of_peer(name, [str(PEER_PYTHON), str(PEERS / script), *args])
+
+    def _of_peer(self, name: str, command: list[str]) -> Program:
         return self._keep(
             Program(
                 name,
                 audit.PEER,
-                [str(PEER_PYTHON), str(PEERS / script), *args],
+                command,
                 self.plane.directory / "logs" / f"{name.replace(' ', '-')}.log",
                 env={"KUBECONFIG": str(self._peer), "PYTHONPATH": str(ROOT / "src")},
             )

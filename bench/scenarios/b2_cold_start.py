@@ -6,7 +6,7 @@ import time
 
 from bench import procs, seed
 from bench.result import Result, Size
-from bench.stage import BenchError, Program, Stage
+from bench.stage import OPERATORS, BenchError, Program, Stage
 from bench.stats import spread
 
 SMALL = 10_000
@@ -37,7 +37,7 @@ def run(size: Size) -> Result:
             if pods <= SMALL:
                 peers = [
                     stage.peer("informer.py", "official", str(pods)),
-                    stage.peer("kopf_evc.py", str(pods)),
+                    *(stage.contender(name, pods) for name in OPERATORS[1:]),
                 ]
                 _measure(result, peers, pods, size.pick(3, 1), "peers")
     with Stage.boot(20, frozen=("kube-controller-manager",), apiserver=PAGED) as stage:
@@ -45,7 +45,8 @@ def run(size: Size) -> Result:
         seed.pods(stage, 0, pods)
         _measure(result, [stage.operator()], pods, size.pick(3, 1), "paged")
     result.notes.append(
-        "SharedInformer lists everything in one answer; kopf streams its lists (its setting)."
+        "SharedInformer lists everything in one answer; kopf (its setting) and controller-runtime"
+        " stream their lists."
     )
     return result
 

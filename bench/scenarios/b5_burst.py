@@ -8,7 +8,7 @@ from bench import procs
 from bench.lives import Lives, calls, latencies
 from bench.load import in_parallel
 from bench.result import Result, Size
-from bench.stage import BenchError, Program, Stage, until
+from bench.stage import OPERATORS, BenchError, Program, Stage, until
 from bench.stats import milliseconds
 
 DEFAULT_GRACE = 30
@@ -16,7 +16,7 @@ DEFAULT_GRACE = 30
 
 
 def run(size: Size) -> Result:
-    """Over twenty namespaces and in a single one, ours and kopf's."""
+    """Over twenty namespaces and in a single one, ours and its peers'."""
     result = Result(
         "B5",
         "Burst: designated pods finish together",
@@ -24,19 +24,19 @@ def run(size: Size) -> Result:
         " as fast as the driver can say so and stay as completed objects. Due is finishedAt (whole"
         " seconds) and the grace period: the default of 30 s, or 1 s, which is over before all"
         " pods have finished. Gone is at least ten seconds after the last container's end and the"
-        " DELETE: both operators let an unmount finish before they release a volume from"
+        " DELETE: all operators let an unmount finish before they release a volume from"
         " completed pods. One run each.",
     )
     count = size.pick(1000, 10)
     for namespaces, grace in ((20, DEFAULT_GRACE), (1, DEFAULT_GRACE), (20, 1)):
-        for peer in (False, True):
-            _one(result, count, namespaces, grace, peer=peer)
+        for who in OPERATORS:
+            _one(result, who, count, namespaces, grace)
     return result
 
 
-def _one(result: Result, count: int, namespaces: int, grace: int, *, peer: bool) -> None:
+def _one(result: Result, who: str, count: int, namespaces: int, grace: int) -> None:
     with Stage.boot(namespaces) as stage:
-        program = (stage.peer("kopf_evc.py") if peer else stage.operator()).start()
+        program = stage.contender(who).start()
         lives = Lives(stage, run_seconds=None, grace=grace)
         _make(stage, lives, count)
         stage.wait_idle(program)

@@ -10,7 +10,7 @@ from bench.lives import Lives, calls, first, latencies
 from bench.result import Json, Result, Size
 from bench.scrape import Scrape, bucket_of_p99
 from bench.script import Script
-from bench.stage import BenchError, Program, Stage, until
+from bench.stage import OPERATORS, BenchError, Program, Stage, until
 from bench.stats import milliseconds, together
 
 NAMESPACES = 100
@@ -41,9 +41,8 @@ def run(size: Size) -> Result:
         load = f"{rate:g}/s for {seconds:g} s" + (f", {live} live" if live else "")
         found: dict[str, list[Json]] = {}
         for _ in range(runs):
-            for peer in (False, True):
-                who, figures = _one(live, rate, seconds, peer=peer)
-                found.setdefault(who, []).append(figures)
+            for who in OPERATORS:
+                found.setdefault(who, []).append(_one(who, live, rate, seconds))
             if not live:
                 found.setdefault("script", []).append(_script(rate, seconds))
         for who, each in found.items():
@@ -84,14 +83,14 @@ def _begin(stage: Stage, lives: Lives, began: float, rate: float, seconds: float
     time.sleep(seconds)
 
 
-def _one(live: int, rate: float, seconds: float, *, peer: bool) -> tuple[str, Json]:
+def _one(who: str, live: int, rate: float, seconds: float) -> Json:
     with Stage.boot(NAMESPACES if live else 20) as stage:
-        program = (stage.peer("kopf_evc.py") if peer else stage.operator()).start()
+        program = stage.contender(who).start()
         if live:
             settle(stage, live)
         stage.wait_idle(program)
         lives = Lives(stage)
-        before = None if peer else Scrape(program)
+        before = Scrape(program) if program.metrics else None
         stage.audit.mark()
         meter = procs.Meter(stage.pids(program))
         began = time.time() + 0.2
@@ -106,7 +105,7 @@ def _one(live: int, rate: float, seconds: float, *, peer: bool) -> tuple[str, Js
         figures["kept_up"] = in_time and figures["due_to_delete"]["max_ms"] <= 5000
         lives.close()
         program.stop()
-        return program.name, figures
+        return figures
 
 
 def settle(stage: Stage, live: int) -> None:

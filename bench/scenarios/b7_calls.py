@@ -9,7 +9,7 @@ from bench.lives import Lives, calls
 from bench.result import Result, Size
 from bench.scenarios.b6_churn import settle
 from bench.scrape import Scrape
-from bench.stage import Stage
+from bench.stage import OPERATORS, Stage
 
 WRITES = ("create", "update", "patch", "delete")
 
@@ -23,9 +23,9 @@ def run(size: Size) -> Result:
         " is coalesced; a life is a claim and one bare pod whose completed object stays.",
     )
     count = size.pick(30, 4)
-    for peer in (False, True):
+    for who in OPERATORS:
         with Stage.boot(5) as stage:
-            program = (stage.peer("kopf_evc.py") if peer else stage.operator()).start()
+            program = stage.contender(who).start()
             lives = Lives(stage)
             stage.audit.mark()
             for number in range(count):
