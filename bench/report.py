@@ -39,7 +39,7 @@ TO_DELETE = {"update evc/status": 1, "get evc": 1, "get pvc": 1, "delete pvc": 1
 DEFAULT = "grace 30 s"
 STEADY = "20/s for 15 s"
 """The loads of the targets."""
-GO = "controller-runtime"
+GO = go_peer.SOURCE.name
 BESIDE_GO = (
     ("create to PVC p50", 20, 12, ("create_to_pvc", "p50_ms")),
     ("due to DELETE p50", 60, 48, ("due_to_delete", "p50_ms")),

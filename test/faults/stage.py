@@ -138,6 +138,7 @@ class Operator:
         return [f"bug: {self.log} has a Traceback"] if "Traceback" in text else []
 
     def watching(self) -> bool:
+        """Whether the process that runs now has a watch on everything."""
         assert self.process is not None
         assert self.process.poll() is None, self.log.read_text()
         return self.proxy.watched() >= set(WATCHED)
