@@ -243,7 +243,8 @@ def _limits(results: list[Json]) -> str:
 
     rows = [
         (
-            "lives per second: requests of one life but its LISTs (B7), at their raw rates",
+            "lives per second: requests of one life but its LISTs (B7), at their raw rates;"
+            " measured: most DELETEs per second (B6), which the end of those lives follows",
             f"{1 / life:.0f}",
             f"{most:.0f} ({most * life:.0%})",
         ),
