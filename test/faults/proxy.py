@@ -278,7 +278,12 @@ class _Handler(BaseHTTPRequestHandler):
                 self.upstream.close()
 
     def do_any(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        length = int(self.headers.get("Content-Length", 0))
+        body = self.rfile.read(length)
+        if len(body) < length:
+            # Passed on without its preconditions a DELETE would be another one.
+            self.close_connection = True
+            return
         kept = {k: v for k, v in self.headers.items() if k.lower() not in HOP_BY_HOP}
         proxy = self.server.proxy
         call = Call(proxy.agent, self.command, self.path, kept, body)

@@ -1,11 +1,15 @@
-"""Rows 20 to 22, 32, 36 and 37 of the fault matrix: several processes, a hand in the works."""
+"""Rows 1, 20 to 22, 32, 36 and 37 of the fault matrix: several processes, a hand in the works."""
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
+from http.client import HTTPSConnection
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +21,7 @@ from faults.life import (
     gone,
     in_use,
 )
-from faults.proxy import Call, Faults, Reply
+from faults.proxy import Call, Faults, Proxy, Reply
 from faults.scenarios import claim, eventually, until, until_ready
 from sim.choices import Seeded
 from sim.kinds import PVCS
@@ -27,6 +31,42 @@ from sim.profile import draw
 pytestmark = pytest.mark.timeout(300)  # with a boot on a busy machine
 TAKEOVER = 40.0
 """Seconds: the lease lasts 15, and a follower tries every 2."""
+
+
+@pytest.mark.parametrize("arrives", ["head", "half"])
+@pytest.mark.parametrize("at", ["server", "proxy"])
+def test_a_delete_that_a_crash_cuts_short_deletes_nothing(
+    life: Life, tmp_path: Path, at: str, arrives: str
+) -> None:
+    """Row 1, in the midst of the request: the preconditions are sent after its head.
+
+    The proxy, which asks in the operator's place, must be as careful as the server.
+    """
+    world = life.world
+    world.create("pvc", manifests.pvc("scratch"))
+    uid = world.get("pvc", "scratch")["metadata"]["uid"]
+    body = json.dumps({"kind": "DeleteOptions", "preconditions": {"uid": uid}}).encode()
+    server = Proxy(life.stage.plane.kubeconfig, tmp_path, "server", Faults())
+    proxy = Proxy(server.kubeconfig, tmp_path, "proxy", Faults())
+    way = {"server": server, "proxy": proxy}[at]
+
+    def send(connection: HTTPSConnection, arriving: bytes) -> None:
+        connection.putrequest("DELETE", world.path("pvc", "scratch"))
+        connection.putheader("Content-Type", "application/json")
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(arriving)
+
+    with closing(way.connect()) as cut:
+        send(cut, body[: {"head": 0, "half": len(body) // 2}[arrives]])
+    time.sleep(GONE_UNLESS_KEPT)
+    kept = world.get("pvc", "scratch")["metadata"]
+    assert (kept["uid"], "deletionTimestamp" in kept) == (uid, False)
+    with closing(way.connect()) as whole:
+        send(whole, body)
+        with whole.getresponse() as answer:
+            assert answer.status == 200
+    proxy.close()
+    server.close()
 
 
 class HeldBack(Faults):
