@@ -164,8 +164,9 @@ def _capacity(result: Result) -> str:
         others = min((row["others_cpu_ms_per_life"]["median"] for row in rows), default=0.0)
         if others:
             told.append(
-                f"{who} kept up with {max(kept, default=0.0):g}/s; API server, etcd, controller"
-                f" manager and driver spend {others:g} ms of CPU on each of its lives, so that"
-                f" {cores} cores end at {1000 * cores / others:.0f}/s even if it cost nothing"
+                f"{who} kept up with {max(kept, default=0.0):g}/s for as long as that load lasted;"
+                f" API server, etcd, controller manager and driver spend {others:g} ms of CPU on"
+                f" each of its lives, so that {cores} cores can go on for ever at"
+                f" {1000 * cores / others:.0f}/s, even if it cost nothing"
             )
     return "; ".join(told) + "."

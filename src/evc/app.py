@@ -382,6 +382,7 @@ def reconciler(
         apply=Apply(
             client, writes, recorder, may_write, clock.now, limit, dry_run=dry_run, observer=told
         ),
+        events=recorder,
         now=clock.now,
     )
 

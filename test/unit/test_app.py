@@ -70,7 +70,8 @@ def test_a_reconciler_reads_confirms_and_writes_with_the_one_client_and_clock() 
     assert here == Key("", NAMESPACE)
     reconcile.reads.read(here)  # its namespace is read,
     assert queue.poll() == KEY  # it is called,
-    reconcile(KEY)  # and deletes
+    reconcile(KEY)  # deletes,
+    reconcile(KEY)  # and tells of it
     assert client.asked[-3:] == [
         ("replace", "ephemeralvolumeclaims/status"),
         ("delete", "persistentvolumeclaims"),

@@ -107,10 +107,10 @@ class Apply:
 
         A dry run, which meets the same volume again and again, counts it when it says so.
         """
-        if self._dry_run and plan.status is None:
+        deletion = _deletion(plan)
+        if deletion is None or (self._dry_run and plan.status is None):
             return ""
-        deletes = (action for action in plan.actions if isinstance(action, DeleteClaim))
-        return next((action.claim.metadata.uid for action in deletes), "")
+        return deletion.claim.metadata.uid
 
     def _carry_out(self, observed: Observed, plan: Plan) -> float | None:
         evc = observed.evc
@@ -136,8 +136,12 @@ class Apply:
         return min((seconds for seconds in again_in if seconds is not None), default=None)
 
     def _tell(self, plan: Plan, observed: Observed, evc: EphemeralVolumeClaim | None) -> None:
+        deletion = _deletion(plan)
         for note in plan.notes:
-            self._recorder.record(note, evc, observed.claim)
+            if deletion is not None and evc is not None:
+                self._recorder.keep(note, evc, deletion.claim)
+            else:
+                self._recorder.record(note, evc, observed.claim)
 
     def _check_leadership(self) -> None:
         """Raise if the lease may be another's by now: a paused leader that woke up."""
@@ -276,3 +280,8 @@ class Apply:
         except NotFound:
             return
         log.info("Released PersistentVolumeClaim", claim=claim.metadata.name)
+
+
+def _deletion(plan: Plan) -> DeleteClaim | None:
+    """Return the action that deletes a volume, if the plan has one."""
+    return next((action for action in plan.actions if isinstance(action, DeleteClaim)), None)

@@ -10,6 +10,7 @@ from evc.model.core import Job, PersistentVolumeClaim, Pod, Workload
 from evc.model.evc import EphemeralVolumeClaim
 from evc.model.meta import Key, T
 from evc.policy.mapping import Designations, keys_of_claim, keys_of_pod, keys_of_template
+from evc.policy.status import decided
 from evc.runtime.queue import Priority, RateLimitingQueue
 from evc.runtime.store import Store
 
@@ -35,7 +36,7 @@ class Enqueue:
         A new one comes first: pods wait for its volume, for a deletion nobody does.
         """
         self._designations.change(old, new)
-        live = Priority.HIGH if old is None else Priority.NORMAL
+        live = Priority.HIGH if old is None else _live(new is not None and decided(new))
         self._add(self._caches.claims, lambda evc: {evc.metadata.key}, (old, new), live)
 
     def pvc_changed(
@@ -43,7 +44,10 @@ class Enqueue:
     ) -> None:
         """A PersistentVolumeClaim concerns who wants it and whose mark it bears."""
         self._add(
-            self._caches.pvcs, lambda claim: keys_of_claim(claim, self._designations), (old, new)
+            self._caches.pvcs,
+            lambda claim: keys_of_claim(claim, self._designations),
+            (old, new),
+            _live(new is not None and new.metadata.deleting),
         )
 
     def pod_changed(self, old: Pod | None, new: Pod | None) -> None:
@@ -69,7 +73,7 @@ class Enqueue:
         versions: Iterable[T | None],
         live: Priority = Priority.NORMAL,
     ) -> None:
-        # What was there before we started can wait; what happens now cannot.
+        # What was there before we started can wait.
         priority = live if store.synced else Priority.LOW
         keys = set().union(*(keys_of(item) for item in versions if item is not None))
         for key in keys:
@@ -90,3 +94,12 @@ class Enqueue:
         claim = self._caches.pvcs.get(key)
         takers = self._designations.takers(key)
         return takers if claim is None else takers | keys_of_claim(claim, self._designations)
+
+
+def _live(leaving: bool) -> Priority:
+    """Return the priority of a change; DELETEs that are due overtake what was sent one.
+
+    Nothing is late for that: what comes next waits for the settle time or for the claim to
+    be gone, and both are NORMAL.
+    """
+    return Priority.LOW if leaving else Priority.NORMAL

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 import structlog
 
@@ -12,6 +15,7 @@ from evc.kube.resources import EVENTS_PATH
 from evc.model.core import ObjectReference, PersistentVolumeClaim
 from evc.model.errors import ApiError
 from evc.model.evc import API_VERSION, KIND, EphemeralVolumeClaim
+from evc.model.meta import Key
 from evc.policy.plan import Note
 from evc.policy.reasons import EventReason, Reason
 
@@ -27,7 +31,12 @@ log = structlog.get_logger(__name__)
 
 
 class Recorder:
-    """Writes Events; losing one is logged and never stops the work it tells of."""
+    """Writes Events; losing one is logged and never stops the work it tells of.
+
+    What tells of a DELETE is kept until the object's next visit, so that of a thousand
+    that are due none waits for another's event.  That visit always comes, for the claim
+    has changed; if the process dies before it, its successor has the event to `retell`.
+    """
 
     def __init__(self, client: Client, instance: str, now: Callable[[], datetime]) -> None:
         self._client = client
@@ -35,6 +44,22 @@ class Recorder:
         self._now = now
         self._told: set[str] = set()
         """Uids of the objects whose decision this process told."""
+        self._kept: defaultdict[Key, list[Callable[[], None]]] = defaultdict(list)
+        self._lock = threading.Lock()
+
+    def keep(self, note: Note, evc: EphemeralVolumeClaim, claim: PersistentVolumeClaim) -> None:
+        """Record at the next `tell` for the object what happened to it now."""
+        with self._lock:
+            self._kept[evc.metadata.key].append(
+                partial(self._record, note, evc, claim, self._now())
+            )
+
+    def tell(self, key: Key) -> None:
+        """Record what was kept for the object of this key, which may be gone by now."""
+        with self._lock:
+            kept = self._kept.pop(key, ())
+        for record in kept:
+            record()
 
     def retell(
         self, note: Note, evc: EphemeralVolumeClaim, claim: PersistentVolumeClaim | None
@@ -53,10 +78,18 @@ class Recorder:
 
         When the object is gone, the event is about the claim it left.
         """
+        self._record(note, evc, claim, self._now())
+
+    def _record(
+        self,
+        note: Note,
+        evc: EphemeralVolumeClaim | None,
+        claim: PersistentVolumeClaim | None,
+        time: datetime,
+    ) -> None:
         about = _reference(evc, claim)
         if about is None:
             return
-        time = self._now()
         body = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",

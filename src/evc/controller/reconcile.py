@@ -8,6 +8,7 @@ from datetime import datetime
 
 from evc.controller.apply import Apply
 from evc.controller.confirm import Confirm
+from evc.controller.events import Recorder
 from evc.controller.gather import Caches, OwnWrites, gather
 from evc.controller.shared import SharedReads
 from evc.model.meta import Key
@@ -30,10 +31,12 @@ class Reconcile:
     reads: SharedReads
     confirm: Confirm
     apply: Apply
+    events: Recorder
     now: Callable[[], datetime]
 
     def __call__(self, key: Key) -> float | None:
         """Return the seconds to the next deadline, None, or UNFINISHED."""
+        self.events.tell(key)
         if not self.writes.visible(key):
             return CATCH_UP_SECONDS
         observed = gather(self.caches, key)

@@ -26,7 +26,7 @@ from evc.policy.observed import Observed
 from evc.policy.obtain import adopt, conflict, gone, provision, withdrawn
 from evc.policy.plan import Note, PatchClaim, Plan, UpdateClaim
 from evc.policy.reasons import EventReason, Reason
-from evc.policy.status import Summary, finished, held_by, ready_reason, refused
+from evc.policy.status import Summary, decided, finished, held_by, refused
 from evc.policy.usage import NAMES_SHOWN, Hold, makes_users, stamp
 from evc.policy.world import World
 
@@ -61,8 +61,7 @@ def closed(evc: EphemeralVolumeClaim | None, claim: PersistentVolumeClaim | None
     """
     if evc is None or evc.metadata.deleting:
         return claim is None
-    done = ready_reason(evc) == Reason.RELEASING.value and claim is None
-    return done or finished(evc) is not None
+    return (decided(evc) and claim is None) or finished(evc) is not None
 
 
 def departing(evc: EphemeralVolumeClaim | None, claim: PersistentVolumeClaim | None) -> bool:
@@ -74,7 +73,7 @@ def departing(evc: EphemeralVolumeClaim | None, claim: PersistentVolumeClaim | N
         return False
     if evc is None or evc.metadata.deleting:
         return True
-    return ready_reason(evc) == Reason.RELEASING.value and template.ours(claim, evc)
+    return decided(evc) and template.ours(claim, evc)
 
 
 def invalid(world: World) -> Plan | None:

@@ -42,6 +42,11 @@ def ready_reason(evc: EphemeralVolumeClaim) -> str:
     return ready.reason if ready is not None else ""
 
 
+def decided(evc: EphemeralVolumeClaim) -> bool:
+    """Whether the deletion is durably decided (gate 3)."""
+    return ready_reason(evc) == Reason.RELEASING.value
+
+
 def finished(evc: EphemeralVolumeClaim) -> Condition | None:
     """Return since when the object is only a record; None if it still acts."""
     found = evc.status.condition(FINISHED)

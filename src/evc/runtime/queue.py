@@ -45,7 +45,7 @@ class Priority(enum.IntEnum):
     """Which keys come first; controller-runtime's values, as its metric label shows them."""
 
     LOW = -100
-    """What was there when the process started."""
+    """What was there when the process started, and what has only to be seen out."""
     NORMAL = 0
     """What happened since."""
     HIGH = 100

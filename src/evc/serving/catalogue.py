@@ -105,8 +105,8 @@ ACTIVE_WORKERS = Spec(
 QUEUE_DEPTH = Spec(
     "workqueue_depth",
     "gauge",
-    "Keys that wait for a worker; priority -100 was there at the start, 0 happened since, 100 is a"
-    " new object, or was read for and goes on.",
+    "Keys that wait for a worker; priority -100 was there at the start or has only to be seen out,"
+    " 0 happened since, 100 is a new object, or was read for and goes on.",
     ("name", "controller", "priority"),
 )
 QUEUE_ADDS = Spec(

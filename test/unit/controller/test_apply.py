@@ -59,18 +59,23 @@ def apply(
     dry_run: bool = False,
     observer: ClaimObserver | None = None,
 ) -> float | None:
+    """Carry out a plan, and tell what the next visit would."""
     fake: Any = client
+    recorder = Recorder(fake, "test", lambda: at(130))
     carried_by = Apply(
         fake,
         writes or OwnWrites(Cluster().caches),
-        Recorder(fake, "test", lambda: at(130)),
+        recorder,
         leads,
         lambda: at(130),
         limit or unlimited(),
         dry_run=dry_run,
         observer=observer,
     )
-    return carried_by(seen, plan)
+    try:
+        return carried_by(seen, plan)
+    finally:
+        recorder.tell(KEY)
 
 
 def over(*, live: bool = True) -> tuple[Observed, Plan]:
@@ -317,6 +322,21 @@ def test_an_event_names_object_claim_and_reason_within_the_limits() -> None:
     assert len(event["note"].encode()) <= 1000
 
 
+def test_the_event_of_a_deletion_waits_for_the_next_visit_and_tells_of_then() -> None:
+    """Of a thousand volumes that are due none waits for another's event."""
+    client, times = RecordingClient(), iter([at(130), at(139)])
+    fake: Any = client
+    recorder, writes = Recorder(fake, "test", lambda: next(times)), OwnWrites(Cluster().caches)
+    Apply(fake, writes, recorder, _always, lambda: at(130), unlimited(), dry_run=False)(*over())
+    assert client.asked == [STATUS, DELETE]
+    recorder.tell(Key(NAMESPACE, "another"))
+    assert client.asked == [STATUS, DELETE]
+    recorder.tell(KEY)
+    recorder.tell(KEY)
+    assert client.asked == [STATUS, DELETE, EVENT]
+    assert client.calls[-1][2]["eventTime"] == "2026-01-01T00:02:10.000000Z"
+
+
 def test_a_lost_event_stops_nothing() -> None:
     client = RecordingClient().refuse(*EVENT, Forbidden("no events"))
     apply(client, *over())
@@ -338,6 +358,7 @@ def test_the_event_of_a_decision_is_told_at_the_end_if_it_was_not(ttl: int, lost
     seen = observed(owner, volume(), pod().worker().succeeded(at=100), live=True)
     plan = decide(seen, at(130))
     carried_by(seen, plan)
+    recorder.tell(KEY)
     client.calls.clear()
     client.refusing.clear()
     assert plan.status is not None
@@ -364,6 +385,7 @@ def test_the_event_of_a_decision_is_told_before_status_tells_of_something_else(l
     plan = decide(seen, at(130))
     if not lost:
         carried_by(seen, plan)
+        recorder.tell(KEY)
         client.calls.clear()
     assert plan.status is not None
     owner = EvcBuilder(altered(owner.value, status=plan.status))

@@ -29,6 +29,8 @@ from evc.model.evc import EphemeralVolumeClaimStatus
 from evc.model.meta import Key, ObjectMeta
 from evc.policy.decide import OWNER_RECHECK_SECONDS
 from evc.policy.observed import Observed
+from evc.policy.plan import Note
+from evc.policy.reasons import EventReason
 from unit.builders import (
     NAMESPACE,
     Builder,
@@ -223,11 +225,11 @@ class TestReconcile:
         self, cluster: Cluster, client: RecordingClient, queue: list[Key], now: float = 500
     ) -> Reconcile:
         fake: Any = client
-        writes = OwnWrites(cluster.caches)
+        writes, recorder = OwnWrites(cluster.caches), Recorder(fake, "test", lambda: at(now))
         apply = Apply(
             fake,
             writes,
-            Recorder(fake, "test", lambda: at(now)),
+            recorder,
             lambda: True,
             lambda: at(now),
             unlimited(),
@@ -240,8 +242,17 @@ class TestReconcile:
             reads,
             Confirm(fake, cluster.caches, reads),
             apply,
+            recorder,
             lambda: at(now),
         )
+
+    def test_what_was_done_is_told_at_the_next_visit_although_nothing_is_left(self) -> None:
+        client = RecordingClient()
+        visit = self.visits(Cluster(), client, [])
+        note = Note("Normal", EventReason.DELETING, "Delete", "deleting it")
+        visit.events.keep(note, self.DONE.value, volume().value)
+        assert visit(KEY) is None
+        assert client.asked == [("post", "events")]
 
     def test_a_cache_that_agrees_with_etcd_deletes(self) -> None:
         world: tuple[Builder, ...] = (self.DONE, volume(), self.ENDED)
@@ -351,5 +362,8 @@ class TestReconcile:
         writes = OwnWrites(cluster.caches)
         writes.wrote_claim(self.DONE.meta(resource_version="999").value)
         unused: Any = None
-        reconcile = Reconcile(cluster.caches, writes, unused, unused, unused, lambda: at(500))
+        recorder = Recorder(unused, "test", lambda: at(500))
+        reconcile = Reconcile(
+            cluster.caches, writes, unused, unused, unused, recorder, lambda: at(500)
+        )
         assert reconcile(KEY) == CATCH_UP_SECONDS

@@ -10,7 +10,7 @@ from evc.model.meta import Key
 from evc.policy.mapping import Designations
 from evc.runtime.backoff import Exponential
 from evc.runtime.queue import Priority, RateLimitingQueue
-from unit.builders import NAMESPACE, Builder, claim, evc, pod
+from unit.builders import NAMESPACE, Builder, claim, evc, pod, provided, volume
 from unit.runtime.fakes import FakeClock, RecordingObserver
 
 from .fakes import Cluster
@@ -55,6 +55,20 @@ def test_what_happens_to_it_later_waits_its_turn() -> None:
     setup.claim_changes(evc(), evc().spec(hold=True))
     setup.enqueue.pvc_changed(None, claim().value)
     setup.enqueue.pod_changed(None, pod().using().value)
+    assert setup.waiting == {Priority.NORMAL: 1}
+
+
+def test_what_was_deleted_already_lets_those_pass_that_have_to_be() -> None:
+    setup = Setup()
+    setup.claim_changes(provided(), provided().releasing())
+    setup.enqueue.pvc_changed(volume().value, volume().terminating().value)
+    assert setup.waiting == {Priority.LOW: 1}
+
+
+def test_a_claim_that_is_gone_waits_for_nobody() -> None:
+    setup = Setup()
+    setup.claim_changes(provided(), provided().releasing())
+    setup.enqueue.pvc_changed(volume().terminating().value, None)
     assert setup.waiting == {Priority.NORMAL: 1}
 
 
