@@ -232,7 +232,7 @@ def _limits(results: list[Json]) -> str:
     life = seconds(ours["B7"][0]["calls"])
     most = max(_median(row["deletes_per_second"]) for row in ours["B6"])
     bursts = [row for row in ours["B5"] if DEFAULT in row["load"]]
-    burst = ", ".join(f"{row['due_to_delete']['p99_ms'] / 1000:.1f}" for row in bursts)
+    burst = ", ".join(f"{_median(row['due_to_delete']['p99_ms']) / 1000:.1f}" for row in bursts)
     steady, script = (
         next(row for row in found["B6"] if row["who"] == who and row["load"] == STEADY)
         for who in ("operator", "script")

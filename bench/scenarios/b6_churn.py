@@ -34,7 +34,7 @@ def run(size: Size) -> Result:
         " machine allow.",
     )
     loads = size.pick(
-        [(0, 20, 15, 3), (0, 40, 10, 3), (0, 100, 6, 3), (9000, 20, 15, 1)],
+        [(0, 20, 15, 5), (0, 40, 10, 3), (0, 100, 6, 3), (9000, 20, 15, 1)],
         [(0, 5, 3, 1), (50, 5, 3, 1)],
     )
     for live, rate, seconds, runs in loads:
