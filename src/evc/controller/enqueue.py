@@ -99,7 +99,7 @@ class Enqueue:
 def _live(leaving: bool) -> Priority:
     """Return the priority of a change; DELETEs that are due overtake what was sent one.
 
-    Nothing is late for that: what comes next waits for the settle time or for the claim to
-    be gone, and both are NORMAL.
+    The settle time and a claim that is gone are NORMAL; only pods that ``completedPods: Delete``
+    is to delete, and what status says of pins, wait for those DELETEs.
     """
     return Priority.LOW if leaving else Priority.NORMAL

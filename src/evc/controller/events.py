@@ -35,7 +35,7 @@ class Recorder:
 
     What tells of a DELETE is kept until the object's next visit, so that of a thousand
     that are due none waits for another's event.  That visit always comes, for the claim
-    has changed; if the process dies before it, its successor has the event to `retell`.
+    has changed; if the process ends before it, its successor has the event to `retell`.
     """
 
     def __init__(self, client: Client, instance: str, now: Callable[[], datetime]) -> None:

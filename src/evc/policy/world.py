@@ -16,7 +16,14 @@ from evc.policy.observed import Observed
 from evc.policy.owners import watched
 from evc.policy.plan import Action, Note, Plan
 from evc.policy.reasons import READY, STALLED, EventReason, Reason
-from evc.policy.status import Summary, claim_reference, conditions, held_by, ready_reason
+from evc.policy.status import (
+    Summary,
+    claim_reference,
+    conditions,
+    decided,
+    held_by,
+    ready_reason,
+)
 from evc.policy.usage import NAMES_SHOWN, Usage, held_since, usage
 
 SOON = timedelta(seconds=10)
@@ -90,7 +97,7 @@ class World:
     @property
     def decided(self) -> bool:
         """Whether the deletion is durably decided (gate 3)."""
-        return self.reason == Reason.RELEASING.value
+        return decided(self.evc)
 
     @property
     def terminating(self) -> bool:
